@@ -1,0 +1,39 @@
+#pragma once
+// Graph: one ggml computation under construction, with its inputs and outputs by name.
+
+#include <ggml-cpp.h>
+#include <ggml.h>
+
+#include <initializer_list>
+#include <map>
+#include <string>
+
+#include "core/weights.h"
+
+namespace minicpmo {
+
+class Graph {
+public:
+    explicit Graph(size_t max_nodes, bool on_cpu);
+
+    ggml_context* ctx() const { return context_.get(); }
+    ggml_cgraph* cgraph() const { return cgraph_; }
+    bool on_cpu() const { return on_cpu_; }  // our own kernels run there, a GPU takes ggml's operations
+
+    Tensor input(const std::string& name, ggml_type type, std::initializer_list<int64_t> ne);  // filled before each run
+    Tensor name(Tensor tensor, const char* label, int layer = -1);  // a label for whoever looks at the graph
+    void output(const std::string& name, Tensor tensor);            // kept until it is read
+    void run(Tensor tensor);                                        // a node wanted for its effect: a cache write
+
+    Tensor find_input(const std::string& name) const;   // throws Error if the graph has none of that name
+    Tensor find_output(const std::string& name) const;
+
+private:
+    ggml_context_ptr context_;
+    ggml_cgraph* cgraph_ = nullptr;
+    bool on_cpu_ = true;
+    std::map<std::string, Tensor> inputs_;
+    std::map<std::string, Tensor> outputs_;
+};
+
+}  // namespace minicpmo

@@ -1,0 +1,85 @@
+#include "core/kv_cache.h"
+
+#include <algorithm>
+#include <atomic>
+
+#include "base/error.h"
+
+namespace minicpmo {
+
+namespace {
+
+constexpr int kFirstCapacity = 512;  // cells; doubles from there
+
+// Unique over all caches, so that a graph built for one is never run on another.
+int64_t next_generation() {
+    static std::atomic<int64_t> counter = 0;
+    return ++counter;
+}
+
+}  // namespace
+
+KvCache::KvCache(const KvShape& shape, std::shared_ptr<const Backend> backend)
+    : shape_(shape), backend_(std::move(backend)) {
+    const ggml_type type = shape.type;
+    check<ArgumentError>(
+        type == GGML_TYPE_F32 || type == GGML_TYPE_F16 || type == GGML_TYPE_BF16 || type == GGML_TYPE_Q8_0,
+        "[kv cache] expected type f32, f16, bf16 or q8_0, got {}", ggml_type_name(type));
+    check<ArgumentError>(shape.d_head % ggml_blck_size(type) == 0,
+                         "[kv cache] expected d_head to be a multiple of {} for {}, got {}", ggml_blck_size(type),
+                         ggml_type_name(type), shape.d_head);
+    check<ArgumentError>(shape.n_ctx > 0, "[kv cache] expected n_ctx > 0, got {}", shape.n_ctx);
+}
+
+size_t KvCache::n_bytes() const { return buffer_ ? ggml_backend_buffer_get_size(buffer_.get()) : 0; }
+
+void KvCache::reserve(int n) {
+    const int64_t needed = int64_t{length_} + n;
+    check<ContextFullError>(needed <= shape_.n_ctx, "[kv cache] expected at most {} tokens in the context, got {} + {}",
+                            shape_.n_ctx, length_, n);
+    if (needed <= capacity_) return;
+    int64_t capacity = std::max(capacity_, kFirstCapacity);
+    while (capacity < needed) capacity *= 2;
+    grow(static_cast<int>(std::min<int64_t>(capacity, GGML_PAD(shape_.n_ctx, 256))));
+}
+
+void KvCache::truncate(int n) {
+    check<ArgumentError>(n >= 0 && n <= length_, "[kv cache] expected a length of 0 to {}, got {}", length_, n);
+    length_ = n;
+}
+
+void KvCache::grow(int capacity) {
+    const int64_t n_embd = int64_t{shape_.d_head} * shape_.n_head_kv;
+    const size_t n_tensor = static_cast<size_t>(shape_.n_layer) * 2;
+    ggml_context_ptr context(ggml_init({ggml_tensor_overhead() * (n_tensor + 1), nullptr, true}));
+    check<OutOfMemoryError>(context != nullptr, "[kv cache] no memory for {} tensor headers", n_tensor);
+    std::vector<Tensor> keys;
+    std::vector<Tensor> values;
+    for (int layer = 0; layer < shape_.n_layer; ++layer) {
+        keys.push_back(ggml_new_tensor_2d(context.get(), shape_.type, n_embd, capacity));
+        values.push_back(ggml_new_tensor_2d(context.get(), shape_.type, n_embd, capacity));
+    }
+    ggml_backend_buffer_ptr buffer(
+        ggml_backend_alloc_ctx_tensors_from_buft(context.get(), backend_->weight_buffer_type()));
+    check<OutOfMemoryError>(buffer != nullptr, "[kv cache] no memory for {} cells of {} layers", capacity,
+                            shape_.n_layer);
+    // Cells beyond the length are masked, but minus infinity plus a stray NaN would still be NaN.
+    ggml_backend_buffer_clear(buffer.get(), 0);
+    std::vector<std::byte> bounce(ggml_row_size(shape_.type, n_embd) * static_cast<size_t>(length_));
+    const auto copy = [&](Tensor from, Tensor to) {
+        ggml_backend_tensor_get(from, bounce.data(), 0, bounce.size());
+        ggml_backend_tensor_set(to, bounce.data(), 0, bounce.size());
+    };
+    for (size_t i = 0; length_ > 0 && i < keys_.size(); ++i) {
+        copy(keys_[i], keys[i]);
+        copy(values_[i], values[i]);
+    }
+    keys_ = std::move(keys);
+    values_ = std::move(values);
+    buffer_ = std::move(buffer);
+    context_ = std::move(context);
+    capacity_ = capacity;
+    generation_ = next_generation();
+}
+
+}  // namespace minicpmo

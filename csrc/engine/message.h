@@ -1,0 +1,23 @@
+#pragma once
+// Message: what a caller says, with its pictures borrowed for the length of one call.
+
+#include <string>
+#include <vector>
+
+#include "image/image.h"
+#include "text/chat_template.h"
+
+namespace minicpmo {
+
+struct MessagePart {
+    PartKind kind = PartKind::text;
+    std::string text;  // of a text part
+    ImageView image;   // of an image part
+};
+
+struct Message {
+    Role role = Role::user;
+    std::vector<MessagePart> content;
+};
+
+}  // namespace minicpmo

@@ -1,0 +1,85 @@
+#include "engine/model.h"
+
+#include <algorithm>
+
+#include "base/error.h"
+#include "base/log.h"
+
+namespace minicpmo {
+
+namespace {
+
+Head bind_head(const LlmConfig& llm, const TokenEmbedding& embedding, const WeightScope& root) {
+    Head head;
+    head.scale = llm.logit_scale;
+    head.linear.weight = (root / "output").try_get("weight", {llm.decoder.n_embd, llm.n_vocab});
+    if (head.linear.weight == nullptr) head.linear.weight = embedding.weight;  // tied
+    return head;
+}
+
+}  // namespace
+
+std::shared_ptr<const Model> Model::load(const std::filesystem::path& path, const LoadOptions& options) {
+    auto file = std::make_shared<const GgufFile>(GgufFile::open(path));
+    return std::shared_ptr<const Model>(new Model(std::move(file), options));
+}
+
+Model::Model(std::shared_ptr<const GgufFile> file, const LoadOptions& options)
+    : backend_(std::make_shared<const Backend>(options.backend)),
+      config_(read_model_config(*file)),
+      tokenizer_(read_vocabulary(*file)),
+      weights_(std::make_unique<Weights>(file, *backend_)),
+      decoder_(config_.llm.decoder, weights_->root()),
+      embedding_{(weights_->root() / "token_embd").get("weight", {config_.llm.decoder.n_embd, config_.llm.n_vocab}),
+                 config_.llm.embedding_scale},
+      head_(bind_head(config_.llm, embedding_, weights_->root())) {
+    check<ModelFileError>(tokenizer_.n_vocab() <= config_.llm.n_vocab,
+                          "[model] expected at most {} tokens (rows of token_embd.weight), got {} ({})", config_.llm.n_vocab,
+                          tokenizer_.n_vocab(), file->path().string());
+    if (config_.vision) {
+        vision_.emplace(config_.vision->tower, config_.vision->resampler, weights_->root());
+    }
+    for (const std::string& name : weights_->unused()) log(LogLevel::debug, "unused tensor " + name);
+}
+
+const VisionEncoder& Model::vision() const {
+    check<UnsupportedModelError>(vision_.has_value(), "[model] expected a model that sees, got one with a language model only ({})",
+                                 config_.name);
+    return *vision_;
+}
+
+Model::Forward Model::forward(const DecoderInput& input) const {
+    const auto n_embd = static_cast<size_t>(config_.llm.decoder.n_embd);
+    const size_t n = input.ids.empty() ? input.embeds.size() / n_embd : input.ids.size();
+    check<ArgumentError>(n > 0 && n <= static_cast<size_t>(config_.llm.n_ctx_train),
+                         "[forward] expected 1 to {} rows, got {}", config_.llm.n_ctx_train, n);
+    for (const int32_t id : input.ids) {
+        check<ArgumentError>(id >= 0 && id < config_.llm.n_vocab, "[forward] expected ids of 0 to {}, got {}",
+                             config_.llm.n_vocab - 1, id);
+    }
+    Workspace workspace(backend_);
+    KvCache cache(decoder_.kv_shape(config_.llm.n_ctx_train, default_kv_type(config_)), backend_);
+    Forward result;
+    result.hidden = Array<float>({config_.llm.decoder.n_embd, static_cast<int64_t>(n)});
+    for (size_t begin = 0; begin < n; begin += kBatch) {
+        const size_t count = std::min<size_t>(kBatch, n - begin);
+        DecoderInput batch;
+        if (input.ids.empty()) {
+            batch.embeds = input.embeds.subspan(begin * n_embd, count * n_embd);
+        } else {
+            batch.ids = input.ids.subspan(begin, count);
+        }
+        const Head* head = begin + count == n ? &head_ : nullptr;
+        DecoderOutput out = decoder_.forward(batch, &embedding_, head, Rows::all, cache, workspace);
+        std::copy(out.hidden.data.begin(), out.hidden.data.end(),
+                  result.hidden.data.begin() + static_cast<std::ptrdiff_t>(begin * n_embd));
+        if (head != nullptr) result.logits = std::move(out.logits);
+    }
+    return result;
+}
+
+ggml_type default_kv_type(const ModelConfig& config) {
+    return config.llm.file_type == ggml_type_name(GGML_TYPE_F32) ? GGML_TYPE_F32 : GGML_TYPE_F16;
+}
+
+}  // namespace minicpmo

@@ -1,0 +1,56 @@
+#pragma once
+// Model: the immutable bundle of one file's components, shared by all sessions on it.
+
+#include <filesystem>
+#include <memory>
+#include <optional>
+
+#include "engine/model_config.h"
+#include "models/vision_encoder.h"
+
+namespace minicpmo {
+
+struct LoadOptions {
+    BackendOptions backend;
+};
+
+class Model {
+public:
+    static std::shared_ptr<const Model> load(const std::filesystem::path& path, const LoadOptions& options = {});
+
+    const ModelConfig& config() const { return config_; }
+    const Tokenizer& tokenizer() const { return tokenizer_; }
+    const Decoder& decoder() const { return decoder_; }
+    const TokenEmbedding& embedding() const { return embedding_; }
+    const Head& head() const { return head_; }
+    const VisionEncoder& vision() const;  // throws UnsupportedModelError if the file has none
+    std::shared_ptr<const Backend> backend() const { return backend_; }
+    size_t file_bytes() const { return weights_->file().n_bytes(); }
+
+    // Ids and given rows through a fresh context, n_batch at a time.
+    struct Forward {
+        Array<float> logits;  // [n_vocab] of the last row
+        Array<float> hidden;  // [n_embd, n] after the final norm
+    };
+    Forward forward(const DecoderInput& input) const;
+
+private:
+    Model(std::shared_ptr<const GgufFile> file, const LoadOptions& options);
+
+    // Components hold tensors of weights_, so it comes before them.
+    std::shared_ptr<const Backend> backend_;
+    ModelConfig config_;
+    Tokenizer tokenizer_;
+    std::unique_ptr<Weights> weights_;
+    Decoder decoder_;
+    TokenEmbedding embedding_;
+    Head head_;
+    std::optional<VisionEncoder> vision_;
+};
+
+// What "auto" means for the cache: as exact as the weights. F32 weights keep F32, everything else F16.
+ggml_type default_kv_type(const ModelConfig& config);
+
+constexpr int kBatch = 512;  // rows of a prompt that run in one graph
+
+}  // namespace minicpmo

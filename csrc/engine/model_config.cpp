@@ -1,0 +1,222 @@
+#include "engine/model_config.h"
+
+#include <algorithm>
+#include <cmath>
+#include <map>
+
+#include "base/error.h"
+
+namespace minicpmo {
+
+namespace {
+
+// The facts behind an architecture's name that its metadata does not state.
+const std::map<std::string, nn::RopePairs, std::less<>> kRopePairs = {
+    {"qwen3", nn::RopePairs::halves},
+    {"qwen2", nn::RopePairs::halves},
+    {"llama", nn::RopePairs::neighbours},
+};
+
+// Reads the keys of one namespace, each within a range; everything else is a damaged file.
+class Keys {
+public:
+    Keys(const GgufFile& file, std::string prefix) : file_(file), prefix_(std::move(prefix)) {}
+
+    int integer(const std::string& key, int64_t low, int64_t high) const {
+        return in_range(key, file_.get<int64_t>(prefix_ + key), low, high);
+    }
+    int integer(const std::string& key, int64_t low, int64_t high, int64_t fallback) const {
+        return in_range(key, file_.get_or<int64_t>(prefix_ + key, fallback), low, high);
+    }
+    float number(const std::string& key, double low, double high) const {
+        return in_range(key, file_.get<double>(prefix_ + key), low, high);
+    }
+    float number(const std::string& key, double low, double high, double fallback) const {
+        return in_range(key, file_.get_or<double>(prefix_ + key, fallback), low, high);
+    }
+    const GgufFile& file() const { return file_; }
+    const std::string& prefix() const { return prefix_; }
+
+private:
+    template <class T>
+    void check_range(const std::string& key, T value, T low, T high) const {
+        check<ModelFileError>(value >= low && value <= high, "[config] key {}{}: expected {} to {}, got {} ({})", prefix_, key,
+                              low, high, value, file_.path().string());
+    }
+    int in_range(const std::string& key, int64_t value, int64_t low, int64_t high) const {
+        check_range(key, value, low, high);
+        return static_cast<int>(value);
+    }
+    float in_range(const std::string& key, double value, double low, double high) const {
+        check_range(key, value, low, high);
+        return static_cast<float>(value);
+    }
+
+    const GgufFile& file_;
+    std::string prefix_;
+};
+
+constexpr int64_t kMaxWidth = 1 << 20;   // features of a layer
+constexpr int64_t kMaxLayers = 1 << 10;  // and heads
+constexpr int64_t kMaxTokens = 1 << 24;  // of a vocabulary or a context
+
+std::string llm_arch(const GgufFile& file) {
+    const auto arch = file.get<std::string>("general.architecture");
+    if (arch != "minicpmo") return arch;
+    const auto version = file.get<int64_t>("minicpmo.version");
+    check<UnsupportedModelError>(version == 1, "[config] expected minicpmo.version 1, got {} ({}); use a newer build",
+                                 version, file.path().string());
+    return file.get<std::string>("minicpmo.llm.arch");
+}
+
+nn::RopeConfig read_rope(const Keys& keys, const std::string& arch, int d_head) {
+    nn::RopeConfig rope;
+    rope.n_dims = keys.integer("rope.dimension_count", 2, d_head, d_head);
+    check<ModelFileError>(rope.n_dims % 2 == 0, "[config] key {}rope.dimension_count: expected an even number, got {}",
+                          keys.prefix(), rope.n_dims);
+    rope.base = keys.number("rope.freq_base", 1.0, 1e12, 10000.0);
+    rope.pairs = kRopePairs.find(arch)->second;
+    const auto scaling = keys.file().get_or<std::string>(keys.prefix() + "rope.scaling.type", "none");
+    if (scaling == "linear") {
+        rope.scale = 1.0F / keys.number("rope.scaling.factor", 1e-3, 1e6, 1.0);
+    } else {
+        check<UnsupportedModelError>(scaling == "none", "[config] expected rope.scaling.type none or linear, got {}",
+                                     scaling);
+    }
+    return rope;
+}
+
+LlmConfig read_llm(const GgufFile& file) {
+    LlmConfig llm;
+    llm.arch = llm_arch(file);
+    check<UnsupportedModelError>(kRopePairs.contains(llm.arch),
+                                 "[config] expected a language model of architecture qwen3, qwen2 or llama, got {} ({})",
+                                 llm.arch, file.path().string());
+    const Keys keys(file, llm.arch + ".");
+    DecoderConfig& d = llm.decoder;
+    d.n_layer = keys.integer("block_count", 1, kMaxLayers);
+    d.n_embd = keys.integer("embedding_length", 1, kMaxWidth);
+    d.n_ff = keys.integer("feed_forward_length", 1, kMaxWidth);
+    d.n_head = keys.integer("attention.head_count", 1, kMaxLayers);
+    d.n_head_kv = keys.integer("attention.head_count_kv", 1, d.n_head, d.n_head);
+    check<ModelFileError>(d.n_head % d.n_head_kv == 0,
+                          "[config] expected {}.attention.head_count_kv to divide {} heads, got {}", llm.arch, d.n_head,
+                          d.n_head_kv);
+    d.d_head = keys.integer("attention.key_length", 2, 1024, std::max(2, d.n_embd / d.n_head));
+    const int d_value = keys.integer("attention.value_length", 2, 1024, d.d_head);
+    check<UnsupportedModelError>(d_value == d.d_head && d.d_head % 2 == 0,
+                                 "[config] expected keys and values of one even width, got {} and {}", d.d_head, d_value);
+    d.norm_eps = keys.number("attention.layer_norm_rms_epsilon", 0.0, 1.0);
+    d.rope = read_rope(keys, llm.arch, d.d_head);
+    d.qk_norm = file.find_tensor("blk.0.attn_q_norm.weight") != nullptr;
+    llm.n_ctx_train = keys.integer("context_length", 1, kMaxTokens);
+    const TensorInfo* embedding = file.find_tensor("token_embd.weight");
+    check<ModelFileError>(embedding != nullptr, "[config] expected a tensor token_embd.weight, got none ({})",
+                          file.path().string());
+    check<ModelFileError>(embedding->ne[1] >= 1 && embedding->ne[1] <= kMaxTokens,
+                          "[config] expected 1 to {} rows in token_embd.weight, got {}", kMaxTokens, embedding->ne[1]);
+    llm.n_vocab = static_cast<int>(embedding->ne[1]);
+    const TensorInfo* ffn = file.find_tensor("blk.0.ffn_gate.weight");
+    llm.file_type = ffn != nullptr ? ggml_type_name(ffn->type) : "unknown";
+    return llm;
+}
+
+VisionConfig read_vision(const GgufFile& file, int n_embd_llm) {
+    const Keys keys(file, "minicpmo.vision.");
+    const Keys resampler_keys(file, "minicpmo.resampler.");
+    VisionConfig v;
+    v.tower.n_layer = keys.integer("block_count", 1, kMaxLayers);
+    v.tower.n_embd = keys.integer("embedding_length", 1, kMaxWidth);
+    v.tower.n_ff = keys.integer("feed_forward_length", 1, kMaxWidth);
+    v.tower.n_head = keys.integer("attention.head_count", 1, kMaxLayers);
+    v.tower.norm_eps = keys.number("attention.layer_norm_epsilon", 0.0, 1.0);
+    v.tower.patch_size = keys.integer("patch_size", 1, 64);
+    v.tower.position_grid = keys.integer("position_grid", 1, 1024);
+    v.resampler.n_query = resampler_keys.integer("query_num", 1, 4096);
+    v.resampler.n_embd = resampler_keys.integer("embedding_length", 4, kMaxWidth);
+    v.resampler.n_head = resampler_keys.integer("attention.head_count", 1, kMaxLayers);
+    v.resampler.n_embd_vision = v.tower.n_embd;
+    check<ModelFileError>(v.tower.n_embd % v.tower.n_head == 0 && v.resampler.n_embd % v.resampler.n_head == 0,
+                          "[config] expected heads that divide the width, got {} of {} (vision), {} of {} (resampler)",
+                          v.tower.n_head, v.tower.n_embd, v.resampler.n_head, v.resampler.n_embd);
+    check<ModelFileError>(v.resampler.n_embd == n_embd_llm && n_embd_llm % 4 == 0,
+                          "[config] expected a resampler as wide as the language model ({}), got {}", n_embd_llm,
+                          v.resampler.n_embd);
+    v.slicing.scale_resolution = keys.integer("scale_resolution", v.tower.patch_size, 4096);
+    v.slicing.patch_size = v.tower.patch_size;
+    v.slicing.max_slices = keys.integer("max_slice_nums", 1, 64, 9);
+    v.patches.patch_size = v.tower.patch_size;
+    const auto mean = file.get<std::vector<double>>("minicpmo.vision.image_mean");
+    const auto std = file.get<std::vector<double>>("minicpmo.vision.image_std");
+    check<ModelFileError>(mean.size() == 3 && std.size() == 3, "[config] expected 3 image means and deviations, got {}, {}",
+                          mean.size(), std.size());
+    for (size_t i = 0; i < 3; ++i) {
+        check<ModelFileError>(std::isfinite(mean[i]) && std[i] > 0.0 && std::isfinite(std[i]),
+                              "[config] expected finite image means and positive deviations, got {}, {}", mean[i], std[i]);
+        v.patches.mean[i] = static_cast<float>(mean[i]);
+        v.patches.std[i] = static_cast<float>(std[i]);
+    }
+    v.use_image_id = file.get_or<bool>("minicpmo.vision.use_image_id", true);
+    return v;
+}
+
+TokenRoles read_token_roles(const GgufFile& file, int n_vocab) {
+    const Keys keys(file, "minicpmo.tokens.");
+    TokenRoles roles;
+    const auto id = [&](const std::string& role) { return keys.integer(role, -1, n_vocab - 1, -1); };
+    roles.unk = id("unk");
+    roles.image_start = id("image_start");
+    roles.image_end = id("image_end");
+    roles.slice_start = id("slice_start");
+    roles.slice_end = id("slice_end");
+    roles.image_id_start = id("image_id_start");
+    roles.image_id_end = id("image_id_end");
+    std::vector<int64_t> stop;
+    if (file.has("minicpmo.tokens.stop")) {
+        stop = file.get<std::vector<int64_t>>("minicpmo.tokens.stop");
+    } else {
+        for (const char* key : {"tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id"}) {
+            if (file.has(key)) stop.push_back(file.get<int64_t>(key));
+        }
+    }
+    for (const int64_t token : stop) {
+        check<ModelFileError>(token >= 0 && token < n_vocab, "[config] expected stop tokens of 0 to {}, got {}", n_vocab - 1,
+                              token);
+        roles.stop.push_back(static_cast<int32_t>(token));
+    }
+    return roles;
+}
+
+}  // namespace
+
+ModelConfig read_model_config(const GgufFile& file) {
+    ModelConfig config;
+    config.name = file.get_or<std::string>("general.name", file.path().stem().string());
+    config.llm = read_llm(file);
+    config.modules = {"llm"};
+    if (file.find_tensor("v.patch_embd.weight") != nullptr) {
+        config.vision = read_vision(file, config.llm.decoder.n_embd);
+        config.modules.emplace_back("vision");
+    }
+    config.tokens = read_token_roles(file, config.llm.n_vocab);
+    return config;
+}
+
+Vocabulary read_vocabulary(const GgufFile& file) {
+    const auto model = file.get<std::string>("tokenizer.ggml.model");
+    check<UnsupportedModelError>(model == "gpt2", "[config] expected tokenizer.ggml.model gpt2 (byte-level BPE), got {} ({})",
+                                 model, file.path().string());
+    const auto pre = file.get_or<std::string>("tokenizer.ggml.pre", "qwen2");
+    check<UnsupportedModelError>(pre == "qwen2", "[config] expected tokenizer.ggml.pre qwen2, got {} ({})", pre,
+                                 file.path().string());
+    Vocabulary vocabulary;
+    vocabulary.tokens = file.get<std::vector<std::string>>("tokenizer.ggml.tokens");
+    vocabulary.merges = file.get<std::vector<std::string>>("tokenizer.ggml.merges");
+    for (const int64_t type : file.get<std::vector<int64_t>>("tokenizer.ggml.token_type")) {
+        check<ModelFileError>(type >= 1 && type <= 6, "[config] expected token types of 1 to 6, got {}", type);
+        vocabulary.types.push_back(static_cast<TokenType>(type));
+    }
+    return vocabulary;
+}
+
+}  // namespace minicpmo

@@ -1,0 +1,62 @@
+#pragma once
+// ModelConfig: every fact of a model file that the code branches on. model_config.cpp alone knows GGUF's metadata keys.
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "core/gguf_file.h"
+#include "image/patches.h"
+#include "image/slicing.h"
+#include "models/decoder.h"
+#include "models/resampler.h"
+#include "models/siglip.h"
+#include "text/tokenizer.h"
+
+namespace minicpmo {
+
+struct LlmConfig {
+    std::string arch;  // qwen3, qwen2, llama: names the metadata keys
+    DecoderConfig decoder;
+    int n_ctx_train = 0;  // tokens
+    int n_vocab = 0;
+    float embedding_scale = 1.0F;
+    float logit_scale = 1.0F;
+    std::string file_type;  // of the largest matrices, as ggml names it
+};
+
+struct VisionConfig {
+    SiglipConfig tower;
+    ResamplerConfig resampler;
+    SliceConfig slicing;
+    PatchConfig patches;
+    bool use_image_id = true;
+};
+
+// Ids of the tokens that structure a prompt; -1 where the vocabulary has none.
+struct TokenRoles {
+    int32_t unk = -1, image_start = -1, image_end = -1, slice_start = -1, slice_end = -1;
+    int32_t image_id_start = -1, image_id_end = -1;
+    std::vector<int32_t> stop;  // a sampled one of these ends the answer
+};
+
+struct SamplingDefaults {
+    float temperature = 0.7F;
+    float top_p = 0.8F;
+    int top_k = 100;
+    float repetition_penalty = 1.02F;
+};
+
+struct ModelConfig {
+    std::string name;                  // the file's own title
+    std::vector<std::string> modules;  // what is in the file: llm, vision
+    LlmConfig llm;
+    std::optional<VisionConfig> vision;
+    TokenRoles tokens;
+    SamplingDefaults sampling;
+};
+
+ModelConfig read_model_config(const GgufFile& file);  // throws ModelFileError, UnsupportedModelError
+Vocabulary read_vocabulary(const GgufFile& file);
+
+}  // namespace minicpmo

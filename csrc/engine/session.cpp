@@ -1,0 +1,180 @@
+#include "engine/session.h"
+
+#include <algorithm>
+
+#include "base/error.h"
+#include "base/stopwatch.h"
+
+namespace minicpmo {
+
+namespace {
+
+KvShape kv_shape(const Model& model, const SessionOptions& options) {
+    const int n_ctx_train = model.config().llm.n_ctx_train;
+    check<ArgumentError>(options.n_ctx >= 0 && options.n_ctx <= n_ctx_train, "[session] expected n_ctx of 0 to {}, got {}",
+                         n_ctx_train, options.n_ctx);
+    const int n_ctx = options.n_ctx > 0 ? options.n_ctx : n_ctx_train;
+    return model.decoder().kv_shape(n_ctx, options.kv_type.value_or(default_kv_type(model.config())));
+}
+
+}  // namespace
+
+Session::Session(std::shared_ptr<const Model> model, const SessionOptions& options)
+    : model_(std::move(model)), workspace_(model_->backend()), cache_(kv_shape(*model_, options), model_->backend()) {}
+
+void Session::reset() {
+    cache_.truncate(0);
+    open_turn_.reset();
+    answer_is_open_ = false;
+    n_image_ = 0;
+    logits_.clear();
+    unread_.reset();
+    is_generating_ = false;
+    timings_ = {};
+    workspace_.clear_interrupt();
+}
+
+void Session::prefill_chat(std::span<const Message> messages, const PromptOptions& options) {
+    check<ArgumentError>(n_past() == 0, "[session] expected an empty session for a whole conversation, got one of {} tokens",
+                         n_past());
+    workspace_.clear_interrupt();
+    timings_ = {};
+    read(PromptBuilder(*model_, workspace_, &progress_).build(messages, options));
+    open_turn_ = Role::assistant;
+    answer_is_open_ = options.add_generation_prompt;
+}
+
+void Session::prefill(std::span<const Message> messages, const PromptOptions& options) {
+    workspace_.clear_interrupt();
+    timings_ = {};
+    is_generating_ = false;
+    std::vector<ImageView> views;
+    std::vector<Segment> segments;
+    std::optional<Role> open = open_turn_;
+    const auto add_text = [&](std::string text) {
+        segments.push_back({PartKind::text, {std::move(text), true}, -1});
+    };
+    for (const ChatMessage& message : to_chat(messages, views)) {
+        const bool continues = open == Role::user && message.role == Role::user;
+        if (!continues) {
+            if (open) add_text("<|im_end|>\n");
+            add_text(std::string("<|im_start|>") + role_name(message.role) + "\n");
+        }
+        for (Segment& segment : render_content(message.content, to_template_options(options))) {
+            segments.push_back(std::move(segment));
+        }
+        open = message.role;
+    }
+    read(PromptBuilder(*model_, workspace_, &progress_).build(segments, views, options, n_image_));
+    n_image_ += static_cast<int>(views.size());
+    open_turn_ = open;
+    answer_is_open_ = false;
+}
+
+void Session::read_text(const std::string& trusted) {
+    Prompt prompt;
+    prompt.ids = model_->tokenizer().encode(trusted, true);
+    read(prompt);
+}
+
+void Session::read(const Prompt& prompt) {
+    const Stopwatch watch;
+    Prompt whole = prompt;
+    if (unread_) {  // the last token of an answer that ended without a stop token
+        whole.ids.insert(whole.ids.begin(), *unread_);
+        for (EmbeddingRun& run : whole.runs) ++run.begin;
+    }
+    const int n = static_cast<int>(whole.ids.size());
+    check<ContextFullError>(n_past() + n <= n_ctx(), "[session] expected at most {} tokens in the context, got {} + {}", n_ctx(),
+                            n_past(), n);
+    progress_.n_token_done = 0;
+    progress_.n_token = n;
+    const int begin = n_past();
+    try {
+        const Array<float> rows = PromptBuilder(*model_, workspace_).embed(whole);
+        const auto n_embd = static_cast<size_t>(rows.dim(0));
+        for (int done = 0; done < n;) {
+            const int count = std::min(kBatch, n - done);
+            DecoderInput batch;
+            batch.embeds = std::span<const float>(rows.data).subspan(static_cast<size_t>(done) * n_embd,
+                                                                     static_cast<size_t>(count) * n_embd);
+            const Head* head = done + count == n ? &model_->head() : nullptr;
+            DecoderOutput out = model_->decoder().forward(batch, nullptr, head, Rows::none, cache_, workspace_);
+            if (head != nullptr) logits_ = std::move(out.logits.data);
+            done += count;
+            progress_.n_token_done = done;
+        }
+    } catch (...) {
+        cache_.truncate(begin);  // all or nothing: a turn that was cut can be given again
+        throw;
+    }
+    unread_.reset();
+    timings_.vision_s += prompt.vision_s;
+    timings_.n_slice += prompt.n_slice;
+    timings_.prefill_s += watch.seconds();
+    timings_.n_prompt += n;
+}
+
+void Session::begin(const GenerateOptions& options) {
+    check_sampling(options.sampling);
+    check<ArgumentError>(options.max_new_tokens >= 1, "[session] expected max_new_tokens >= 1, got {}", options.max_new_tokens);
+    check<ArgumentError>(open_turn_.has_value(), "[session] expected a prefill before generate, got an empty session");
+    workspace_.clear_interrupt();
+    answer_watch_.restart();
+    if (!answer_is_open_) {
+        TemplateOptions t;
+        t.enable_thinking = options.enable_thinking;
+        t.use_tts = options.use_tts;
+        read_text("<|im_end|>\n" + generation_prompt(t));
+        open_turn_ = Role::assistant;
+        answer_is_open_ = true;
+    }
+    options_ = options;
+    generated_.clear();
+    rng_ = Rng{options.sampling.seed, 0};
+    stream_ = {};
+    is_generating_ = true;
+    stop_reason_.clear();
+    timings_.n_decoded = 0;
+    timings_.decode_s = 0;
+}
+
+std::optional<Piece> Session::finish(const char* reason) {
+    is_generating_ = false;
+    answer_is_open_ = false;
+    stop_reason_ = reason;
+    std::string rest = stream_.finish();
+    if (rest.empty()) return std::nullopt;
+    return Piece{-1, std::move(rest)};
+}
+
+std::optional<Piece> Session::next() {
+    if (!is_generating_) return std::nullopt;
+    if (workspace_.is_interrupted()) return finish("interrupted");
+    if (static_cast<int>(generated_.size()) >= options_.max_new_tokens) return finish("length");
+    if (unread_) {
+        const Stopwatch watch;
+        const int32_t id = *unread_;
+        DecoderInput input;
+        input.ids = {&id, 1};
+        try {
+            logits_ = std::move(model_->decoder()
+                                    .forward(input, &model_->embedding(), &model_->head(), Rows::none, cache_, workspace_)
+                                    .logits.data);
+        } catch (const InterruptedError&) {
+            return finish("interrupted");
+        }
+        unread_.reset();
+        timings_.decode_s += watch.seconds();
+        ++timings_.n_decoded;
+    }
+    const int32_t id = sample(logits_, generated_, options_.sampling, rng_);
+    if (generated_.empty()) timings_.first_token_s = answer_watch_.seconds();
+    const auto& stop = model_->config().tokens.stop;
+    if (!options_.ignore_stop && std::find(stop.begin(), stop.end(), id) != stop.end()) return finish("stop");
+    generated_.push_back(id);
+    unread_ = id;
+    return Piece{id, stream_.push(model_->tokenizer().bytes_of(id))};
+}
+
+}  // namespace minicpmo

@@ -1,0 +1,186 @@
+#include "models/decoder.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <numeric>
+
+#include "base/error.h"
+#include "nn/attention.h"
+
+namespace minicpmo {
+
+namespace {
+
+constexpr int kKvStep = 256;  // cells read are rounded up to this, so that the graph stays the same for many tokens
+constexpr size_t kNodesPerLayer = 64;
+
+nn::GatedMlp bind_mlp(const WeightScope& blk, const DecoderConfig& c) {
+    return {nn::bind_linear(blk / "ffn_gate", c.n_embd, c.n_ff, nn::Bias::no),
+            nn::bind_linear(blk / "ffn_up", c.n_embd, c.n_ff, nn::Bias::no),
+            nn::bind_linear(blk / "ffn_down", c.n_ff, c.n_embd, nn::Bias::no)};
+}
+
+}  // namespace
+
+struct Decoder::Step {
+    int64_t n = 0;      // rows of input
+    int64_t n_out = 0;  // rows that leave the last layer
+    int64_t n_kv = 0;   // cells that attention reads
+    bool from_ids = false;
+    Tensor positions = nullptr;  // I32 [n]
+    Tensor cells = nullptr;      // I64 [n]: the cache rows to write
+    Tensor mask = nullptr;       // F16 [n_kv, n]
+    Tensor out_rows = nullptr;   // I32 [n_out], or nullptr for all
+    Tensor out_mask = nullptr;   // F16 [n_kv, n_out]: the mask of those rows
+};
+
+Decoder::Decoder(const DecoderConfig& config, const WeightScope& scope) : config_(config) {
+    const int64_t n_embd = config.n_embd;
+    const int64_t n_q = int64_t{config.n_head} * config.d_head;
+    const int64_t n_kv = int64_t{config.n_head_kv} * config.d_head;
+    for (int i = 0; i < config.n_layer; ++i) {
+        const WeightScope blk = scope / "blk" / i;
+        Layer layer{
+            .attn_norm = nn::bind_rms_norm(blk / "attn_norm", n_embd, config.norm_eps),
+            .q = nn::bind_linear(blk / "attn_q", n_embd, n_q, nn::Bias::optional),
+            .k = nn::bind_linear(blk / "attn_k", n_embd, n_kv, nn::Bias::optional),
+            .v = nn::bind_linear(blk / "attn_v", n_embd, n_kv, nn::Bias::optional),
+            .out = nn::bind_linear(blk / "attn_output", n_q, n_embd, nn::Bias::optional),
+            .q_norm = {},
+            .k_norm = {},
+            .ffn_norm = nn::bind_rms_norm(blk / "ffn_norm", n_embd, config.norm_eps),
+            .mlp = bind_mlp(blk, config),
+        };
+        if (config.qk_norm) {
+            layer.q_norm = nn::bind_rms_norm(blk / "attn_q_norm", config.d_head, config.norm_eps);
+            layer.k_norm = nn::bind_rms_norm(blk / "attn_k_norm", config.d_head, config.norm_eps);
+        }
+        layers_.push_back(layer);
+    }
+    output_norm_ = nn::bind_rms_norm(scope / "output_norm", n_embd, config.norm_eps);
+    rope_factors_ = (scope / "rope_freqs").try_get_f32("weight", {config.rope.n_dims / 2});
+}
+
+KvShape Decoder::kv_shape(int n_ctx, ggml_type type) const {
+    return {config_.n_layer, config_.n_head_kv, config_.d_head, n_ctx, type};
+}
+
+Tensor Decoder::layer(Graph& g, int index, Tensor x, const Step& step, const KvCache& cache) const {
+    const Layer& w = layers_[static_cast<size_t>(index)];
+    ggml_context* ctx = g.ctx();
+    const int64_t d_head = config_.d_head;
+    const Tensor normed = nn::rms_norm(g, w.attn_norm, x);  // [n_embd, n]
+    Tensor k = nn::split_heads(g, nn::linear(g, w.k, normed), config_.n_head_kv);  // [d_head, n_head_kv, n]
+    if (config_.qk_norm) k = nn::rms_norm(g, w.k_norm, k);
+    k = nn::rope(g, config_.rope, k, step.positions, rope_factors_);
+    const Tensor v = nn::linear(g, w.v, normed);  // [d_head * n_head_kv, n]
+    // The cells are an input, not part of the topology, so the graph is the same from token to token.
+    g.run(ggml_set_rows(ctx, cache.keys(index), ggml_reshape_2d(ctx, k, v->ne[0], step.n), step.cells));
+    g.run(ggml_set_rows(ctx, cache.values(index), v, step.cells));
+
+    // In the last layer only the rows somebody wants go on; keys and values were needed from all.
+    const bool selects = step.out_rows != nullptr && index == config_.n_layer - 1;
+    const auto chosen = [&](Tensor rows) { return selects ? ggml_get_rows(ctx, rows, step.out_rows) : rows; };
+    x = chosen(x);  // [n_embd, n_out]
+    Tensor q = nn::split_heads(g, nn::linear(g, w.q, chosen(normed)), config_.n_head);  // [d_head, n_head, n_out]
+    if (config_.qk_norm) q = nn::rms_norm(g, w.q_norm, q);
+    const Tensor positions = selects ? g.find_input("out_positions") : step.positions;
+    q = nn::rope(g, config_.rope, q, positions, rope_factors_);
+
+    const auto heads = [&](Tensor rows) {  // [d_head, n_head_kv, n_kv], a view of the cache
+        return ggml_view_3d(ctx, rows, d_head, config_.n_head_kv, step.n_kv, ggml_row_size(rows->type, d_head),
+                            rows->nb[1], 0);
+    };
+    const float scale = 1.0F / std::sqrt(static_cast<float>(d_head));
+    const Tensor attended = nn::attention(g, q, heads(cache.keys(index)), heads(cache.values(index)),
+                                          selects ? step.out_mask : step.mask, scale);  // [n_embd, n_out]
+    const auto branch = [&](Tensor y) {
+        return config_.residual_scale == 1.0F ? y : ggml_scale(ctx, y, config_.residual_scale);
+    };
+    x = g.name(ggml_add(ctx, x, branch(nn::linear(g, w.out, attended))), "llm.attn_out", index);
+    const Tensor y = nn::mlp_swiglu(g, w.mlp, nn::rms_norm(g, w.ffn_norm, x));
+    return g.name(ggml_add(ctx, x, branch(y)), "llm.layer_out", index);
+}
+
+void Decoder::build(Graph& g, const Step& shape, const TokenEmbedding* embedding, const Head* head, Rows hidden,
+                    const KvCache& cache) const {
+    Step step = shape;
+    step.positions = g.input("positions", GGML_TYPE_I32, {step.n});
+    step.cells = g.input("cells", GGML_TYPE_I64, {step.n});
+    step.mask = g.input("mask", GGML_TYPE_F16, {step.n_kv, step.n});
+    if (step.n_out < step.n) {
+        step.out_rows = g.input("out_rows", GGML_TYPE_I32, {step.n_out});
+        step.out_mask = g.input("out_mask", GGML_TYPE_F16, {step.n_kv, step.n_out});
+        g.input("out_positions", GGML_TYPE_I32, {step.n_out});
+    }
+    Tensor x = step.from_ids ? embedding->lookup(g, g.input("ids", GGML_TYPE_I32, {step.n}))
+                             : g.input("embeds", GGML_TYPE_F32, {config_.n_embd, step.n});
+    for (int i = 0; i < config_.n_layer; ++i) x = layer(g, i, x, step, cache);
+    x = g.name(nn::rms_norm(g, output_norm_, x), "llm.out");  // [n_embd, n_out]
+    if (hidden != Rows::none) g.output("hidden", x);
+    if (head != nullptr) {
+        const Tensor last = ggml_view_2d(g.ctx(), x, x->ne[0], 1, x->nb[1], x->nb[1] * static_cast<size_t>(x->ne[1] - 1));
+        g.output("logits", head->logits(g, last));
+    }
+    if (hidden == Rows::none && head == nullptr) g.run(x);
+}
+
+DecoderOutput Decoder::forward(const DecoderInput& input, const TokenEmbedding* embedding, const Head* head, Rows hidden,
+                               KvCache& cache, Workspace& workspace) const {
+    const bool from_ids = !input.ids.empty();
+    check<ArgumentError>(from_ids != !input.embeds.empty(), "[decoder] expected either ids or embeds, got {}",
+                         from_ids ? "both" : "neither");
+    check<ArgumentError>(from_ids || input.embeds.size() % static_cast<size_t>(config_.n_embd) == 0,
+                         "[decoder] expected rows of {} values, got {} values", config_.n_embd, input.embeds.size());
+    Step step;
+    step.from_ids = from_ids;
+    step.n = static_cast<int64_t>(from_ids ? input.ids.size() : input.embeds.size() / static_cast<size_t>(config_.n_embd));
+    step.n_out = hidden == Rows::all ? step.n : 1;
+    cache.reserve(static_cast<int>(step.n));
+    const int64_t begin = cache.length();
+    step.n_kv = std::min<int64_t>(GGML_PAD(begin + step.n, kKvStep), cache.capacity());
+
+    GraphRunner& runner = workspace.runner("decoder", kNodesPerLayer * static_cast<size_t>(config_.n_layer + 2));
+    const GraphKey key = {step.n, step.n_kv, cache.generation(), from_ids, head != nullptr, static_cast<int64_t>(hidden)};
+    runner.prepare(key, [&](Graph& g) { build(g, step, embedding, head, hidden, cache); });
+
+    std::vector<int32_t> positions(static_cast<size_t>(step.n));
+    std::iota(positions.begin(), positions.end(), static_cast<int32_t>(begin));
+    const std::vector<int64_t> cells(positions.begin(), positions.end());
+    const ggml_fp16_t hide = ggml_fp32_to_fp16(-std::numeric_limits<float>::infinity());
+    std::vector<ggml_fp16_t> mask(static_cast<size_t>(step.n * step.n_kv), hide);
+    for (int64_t i = 0; i < step.n; ++i) {  // row i sees itself and everything before it
+        const auto row = mask.begin() + i * step.n_kv;
+        std::fill(row, row + begin + i + 1, ggml_fp16_t{0});
+    }
+    runner.set("positions", positions);
+    runner.set("cells", cells);
+    runner.set("mask", mask);
+    if (step.n_out < step.n) {
+        const auto last_mask = std::span<const ggml_fp16_t>(mask).last(static_cast<size_t>(step.n_kv));
+        runner.set("out_rows", std::vector<int32_t>{static_cast<int32_t>(step.n - 1)});
+        runner.set("out_positions", std::span<const int32_t>(positions).last(1));
+        runner.set("out_mask", last_mask);
+    }
+    if (from_ids) {
+        runner.set("ids", input.ids);
+    } else {
+        runner.set("embeds", input.embeds);
+    }
+    runner.compute();
+    cache.advance(static_cast<int>(step.n));
+
+    DecoderOutput output;
+    if (hidden != Rows::none) {
+        output.hidden = Array<float>({config_.n_embd, step.n_out});
+        runner.read("hidden", output.hidden.data);
+    }
+    if (head != nullptr) {
+        output.logits = Array<float>({head->linear.weight->ne[1], 1});
+        runner.read("logits", output.logits.data);
+    }
+    return output;
+}
+
+}  // namespace minicpmo

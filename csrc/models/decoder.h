@@ -1,0 +1,74 @@
+#pragma once
+// Decoder: the one causal transformer, whose variants are facts of its config.
+// Reference: transformers modeling_qwen3.py Qwen3Model (qk_norm), modeling_qwen2.py (qkv bias), modeling_llama.py.
+
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "base/array.h"
+#include "core/graph_runner.h"
+#include "core/kv_cache.h"
+#include "models/token_embedding.h"
+#include "nn/mlp.h"
+#include "nn/norm.h"
+#include "nn/rope.h"
+
+namespace minicpmo {
+
+struct DecoderConfig {
+    int n_layer = 0;
+    int n_embd = 0;
+    int n_ff = 0;
+    int n_head = 0;
+    int n_head_kv = 0;
+    int d_head = 0;
+    float norm_eps = 1e-6F;
+    nn::RopeConfig rope;
+    bool qk_norm = false;         // RMS norm of each head's query and key, before RoPE
+    float residual_scale = 1.0F;  // of every branch before it is added (MiniCPM)
+};
+
+struct DecoderInput {               // exactly one of the two is not empty
+    std::span<const int32_t> ids;   // [n], looked up inside the graph
+    std::span<const float> embeds;  // [n_embd, n]
+};
+
+enum class Rows { none, last, all };  // of the input: which rows a caller wants back
+
+struct DecoderOutput {
+    Array<float> hidden;  // [n_embd, n_row] after the final norm
+    Array<float> logits;  // [n_vocab, n_row]
+};
+
+class Decoder {
+public:
+    Decoder(const DecoderConfig& config, const WeightScope& scope);
+
+    // Appends the n rows of `input` to `cache` and runs them. Without a head no logits; hidden states only where wanted.
+    // Throws ContextFullError, InterruptedError (the cache is then as before).
+    DecoderOutput forward(const DecoderInput& input, const TokenEmbedding* embedding, const Head* head, Rows hidden,
+                          KvCache& cache, Workspace& workspace) const;
+    const DecoderConfig& config() const { return config_; }
+    KvShape kv_shape(int n_ctx, ggml_type type) const;
+
+private:
+    struct Layer {
+        nn::RmsNorm attn_norm;
+        nn::Linear q, k, v, out;
+        nn::RmsNorm q_norm, k_norm;  // only with qk_norm
+        nn::RmsNorm ffn_norm;
+        nn::GatedMlp mlp;
+    };
+    struct Step;  // the inputs of one graph: positions, cache rows, mask, output rows
+    Tensor layer(Graph& g, int index, Tensor x, const Step& step, const KvCache& cache) const;
+    void build(Graph& g, const Step& step, const TokenEmbedding* embedding, const Head* head, Rows hidden,
+               const KvCache& cache) const;
+
+    DecoderConfig config_;
+    std::vector<Layer> layers_;
+    nn::RmsNorm output_norm_;
+    Tensor rope_factors_ = nullptr;  // [n_dims / 2] or absent
+};
+
+}  // namespace minicpmo

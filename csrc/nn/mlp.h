@@ -1,0 +1,21 @@
+#pragma once
+// The two feed-forward blocks of transformers: plain (up, GELU, down) and gated (SwiGLU; Shazeer, 2020).
+
+#include "nn/linear.h"
+
+namespace minicpmo::nn {
+
+struct Mlp {
+    Linear up;    // [n_embd, n_ff]
+    Linear down;  // [n_ff, n_embd]
+};
+Tensor mlp_gelu(Graph& g, const Mlp& mlp, Tensor x);  // tanh form of GELU
+
+struct GatedMlp {
+    Linear gate;  // [n_embd, n_ff]
+    Linear up;    // [n_embd, n_ff]
+    Linear down;  // [n_ff, n_embd]
+};
+Tensor mlp_swiglu(Graph& g, const GatedMlp& mlp, Tensor x);
+
+}  // namespace minicpmo::nn

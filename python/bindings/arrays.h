@@ -1,0 +1,61 @@
+#pragma once
+// Between numpy and the engine: arrays are checked here and copied out once, never viewed into session memory.
+
+#include <pybind11/numpy.h>
+#include <pybind11/pybind11.h>
+
+#include <algorithm>
+#include <string>
+#include <vector>
+
+#include "base/array.h"
+#include "base/error.h"
+#include "engine/message.h"
+
+namespace minicpmo::bindings {
+
+namespace py = pybind11;
+
+template <class T>
+py::array_t<T> to_numpy(std::vector<T> values, std::vector<py::ssize_t> shape) {
+    auto* owner = new std::vector<T>(std::move(values));
+    py::capsule capsule(owner, [](void* p) { delete static_cast<std::vector<T>*>(p); });
+    return py::array_t<T>(std::move(shape), owner->data(), capsule);
+}
+
+// ggml counts the fastest dimension first, numpy last.
+template <class T>
+py::array_t<T> to_numpy(Array<T> array) {
+    return to_numpy(std::move(array.data), std::vector<py::ssize_t>(array.shape.rbegin(), array.shape.rend()));
+}
+
+// uint8 [h, w, 3], C-contiguous. The view lives as long as `pixels`.
+inline ImageView to_view(const py::array& pixels) {
+    const bool is_rgb = py::isinstance<py::array_t<uint8_t, py::array::c_style>>(pixels) && pixels.ndim() == 3 &&
+                        pixels.shape(2) == 3;
+    check<ArgumentError>(is_rgb, "[image] expected a C-contiguous uint8 array [height, width, 3], got {} with {} dimensions",
+                         std::string(py::str(pixels.dtype())), pixels.ndim());
+    check<ArgumentError>(pixels.shape(0) > 0 && pixels.shape(1) > 0 && pixels.shape(0) < (1 << 24) && pixels.shape(1) < (1 << 24),
+                         "[image] expected 1 to 16777215 pixels a side, got {} x {}", pixels.shape(1), pixels.shape(0));
+    return {static_cast<const uint8_t*>(pixels.data()), static_cast<int>(pixels.shape(1)),
+            static_cast<int>(pixels.shape(0))};
+}
+
+// [(role, [str | uint8 array, ...]), ...]; the views live as long as `messages`.
+inline std::vector<Message> to_messages(const py::list& messages) {
+    std::vector<Message> out;
+    for (const auto& item : messages) {
+        const auto pair = item.cast<py::tuple>();
+        Message& message = out.emplace_back(Message{parse_role(pair[0].cast<std::string>()), {}});
+        for (const auto& part : pair[1].cast<py::list>()) {
+            if (py::isinstance<py::str>(part)) {
+                message.content.push_back({PartKind::text, part.cast<std::string>(), {}});
+            } else {
+                message.content.push_back({PartKind::image, {}, to_view(part.cast<py::array>())});
+            }
+        }
+    }
+    return out;
+}
+
+}  // namespace minicpmo::bindings

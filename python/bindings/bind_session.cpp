@@ -1,0 +1,100 @@
+#include <pybind11/stl.h>
+
+#include "arrays.h"
+#include "bindings.h"
+#include "core/quantize.h"
+#include "engine/session.h"
+
+namespace minicpmo::bindings {
+
+namespace {
+
+using SessionPtr = std::shared_ptr<Session>;
+
+py::dict timings_dict(const Session& session) {
+    using namespace py::literals;
+    const Timings& t = session.timings();
+    return py::dict("vision_s"_a = t.vision_s, "n_slice"_a = t.n_slice, "prefill_s"_a = t.prefill_s, "n_prompt"_a = t.n_prompt,
+                    "first_token_s"_a = t.first_token_s, "decode_s"_a = t.decode_s, "n_decoded"_a = t.n_decoded);
+}
+
+}  // namespace
+
+void bind_session(py::module_& m) {
+    py::class_<GenerateOptions>(m, "GenerateOptions", "How an answer is sampled.")
+        .def(py::init<>())
+        .def_readwrite("max_new_tokens", &GenerateOptions::max_new_tokens)
+        .def_readwrite("enable_thinking", &GenerateOptions::enable_thinking)
+        .def_readwrite("use_tts", &GenerateOptions::use_tts)
+        .def_readwrite("ignore_stop", &GenerateOptions::ignore_stop)
+        .def_property(
+            "temperature", [](const GenerateOptions& o) { return o.sampling.temperature; },
+            [](GenerateOptions& o, float v) { o.sampling.temperature = v; })
+        .def_property(
+            "top_k", [](const GenerateOptions& o) { return o.sampling.top_k; },
+            [](GenerateOptions& o, int v) { o.sampling.top_k = v; })
+        .def_property(
+            "top_p", [](const GenerateOptions& o) { return o.sampling.top_p; },
+            [](GenerateOptions& o, float v) { o.sampling.top_p = v; })
+        .def_property(
+            "min_p", [](const GenerateOptions& o) { return o.sampling.min_p; },
+            [](GenerateOptions& o, float v) { o.sampling.min_p = v; })
+        .def_property(
+            "repetition_penalty", [](const GenerateOptions& o) { return o.sampling.repetition_penalty; },
+            [](GenerateOptions& o, float v) { o.sampling.repetition_penalty = v; })
+        .def_property(
+            "seed", [](const GenerateOptions& o) { return o.sampling.seed; },
+            [](GenerateOptions& o, uint64_t v) { o.sampling.seed = v; });
+
+    py::class_<Session, SessionPtr>(m, "Session", "One conversation. One thread at a time; interrupt and progress from any.")
+        .def(py::init([](std::shared_ptr<Model> model, int n_ctx, const std::optional<std::string>& kv_type) {
+                 SessionOptions options{n_ctx, std::nullopt};
+                 if (kv_type) options.kv_type = parse_type(*kv_type);
+                 return std::make_shared<Session>(std::move(model), options);
+             }),
+             py::arg("model"), py::kw_only(), py::arg("n_ctx") = 0, py::arg("kv_type") = py::none())
+        .def(
+            "prefill",
+            [](Session& session, const py::list& messages, const PromptOptions& options) {
+                const std::vector<Message> parsed = to_messages(messages);
+                const py::gil_scoped_release release;
+                session.prefill(parsed, options);
+            },
+            py::arg("messages"), py::arg("options"), "Appends [(role, [str | uint8 array])] to the conversation.")
+        .def(
+            "prefill_chat",
+            [](Session& session, const py::list& messages, const PromptOptions& options) {
+                const std::vector<Message> parsed = to_messages(messages);
+                const py::gil_scoped_release release;
+                session.prefill_chat(parsed, options);
+            },
+            py::arg("messages"), py::arg("options"), "A whole conversation by the chat template, into an empty session.")
+        .def("begin", &Session::begin, py::arg("options"), py::call_guard<py::gil_scoped_release>(), "Begins an answer.")
+        .def(
+            "next",
+            [](Session& session) -> py::object {
+                std::optional<Piece> piece;
+                {
+                    const py::gil_scoped_release release;
+                    piece = session.next();
+                }
+                return piece ? py::object(py::make_tuple(piece->id, piece->text)) : py::object(py::none());
+            },
+            "(id, text) or None at the end of the answer. An id of -1 closes a character that stayed incomplete.")
+        .def("interrupt", &Session::interrupt, "Stops what another thread computes; that call raises or ends its answer.")
+        .def("reset", &Session::reset, "Forgets the conversation.")
+        .def_property_readonly("n_past", &Session::n_past)
+        .def_property_readonly("n_ctx", &Session::n_ctx)
+        .def_property_readonly("kv_bytes", &Session::kv_bytes)
+        .def_property_readonly("stop_reason", &Session::stop_reason)
+        .def_property_readonly("timings", &timings_dict)
+        .def_property_readonly(
+            "progress",
+            [](const Session& session) {
+                const Progress& p = session.progress();
+                return py::make_tuple(p.n_slice_done.load(), p.n_slice.load(), p.n_token_done.load(), p.n_token.load());
+            },
+            "(slices done, slices, tokens done, tokens) of the running prefill.");
+}
+
+}  // namespace minicpmo::bindings

@@ -1,0 +1,14 @@
+#pragma once
+// One init function per topic; module.cpp calls them.
+
+#include <pybind11/pybind11.h>
+
+namespace minicpmo::bindings {
+
+void bind_tokenizer(pybind11::module_& m);
+void bind_model(pybind11::module_& m);
+void bind_session(pybind11::module_& m);
+
+}  // namespace minicpmo::bindings
+
+void bind_quantize(pybind11::module_& m);
