@@ -36,6 +36,12 @@ void Graph::output(const std::string& name, Tensor tensor) {
 
 void Graph::run(Tensor tensor) { ggml_build_forward_expand(cgraph_, tensor); }
 
+Tensor Graph::shared(Tensor source, const std::function<Tensor()>& make) {
+    const auto [entry, is_new] = shared_.try_emplace(source, nullptr);
+    if (is_new) entry->second = make();
+    return entry->second;
+}
+
 Tensor Graph::find_input(const std::string& name) const {
     const auto found = inputs_.find(name);
     check<Error>(found != inputs_.end(), "[graph] expected an input \"{}\", got none", name);

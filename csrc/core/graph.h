@@ -4,6 +4,7 @@
 #include <ggml-cpp.h>
 #include <ggml.h>
 
+#include <functional>
 #include <initializer_list>
 #include <map>
 #include <string>
@@ -25,6 +26,9 @@ public:
     void output(const std::string& name, Tensor tensor);            // kept until it is read
     void run(Tensor tensor);                                        // a node wanted for its effect: a cache write
 
+    // A node that several others derive from `source`: made by `make` for the first, given to the rest.
+    Tensor shared(Tensor source, const std::function<Tensor()>& make);
+
     Tensor find_input(const std::string& name) const;   // throws Error if the graph has none of that name
     Tensor find_output(const std::string& name) const;
 
@@ -34,6 +38,7 @@ private:
     bool on_cpu_ = true;
     std::map<std::string, Tensor> inputs_;
     std::map<std::string, Tensor> outputs_;
+    std::map<Tensor, Tensor> shared_;
 };
 
 }  // namespace minicpmo

@@ -1,5 +1,7 @@
 #include "nn/linear.h"
 
+#include "kernels/mul_mat.h"
+
 namespace minicpmo::nn {
 
 Linear bind_linear(const WeightScope& scope, int64_t n_in, int64_t n_out, Bias bias) {
@@ -11,7 +13,7 @@ Linear bind_linear(const WeightScope& scope, int64_t n_in, int64_t n_out, Bias b
 }
 
 Tensor linear(Graph& g, const Linear& layer, Tensor x) {
-    const Tensor y = ggml_mul_mat(g.ctx(), layer.weight, x);
+    const Tensor y = kernels::mul_mat(g, layer.weight, x);
     return layer.bias != nullptr ? ggml_add(g.ctx(), y, layer.bias) : y;
 }
 

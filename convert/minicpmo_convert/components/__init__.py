@@ -1,0 +1,1 @@
+"""One module per component: its facts from the configuration, its metadata keys, its tensors."""

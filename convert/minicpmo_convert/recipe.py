@@ -1,0 +1,85 @@
+"""Which type a tensor gets: by GGUF name, shape and range, so that converting and requantizing agree."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from minicpmo_convert.encoding import F16_MAX, block_size
+from minicpmo_convert.tensor import Tensor
+
+# A row that a type's blocks do not divide takes the next one.
+_FALLBACK = {
+    "q4_k": "q5_0",
+    "q5_k": "q5_1",
+    "q6_k": "q8_0",
+    "q4_0": "f16",
+    "q5_0": "f16",
+    "q5_1": "f16",
+    "q8_0": "f16",
+}
+_LAYER = re.compile(r"blk\.([0-9]+)\.(attn_v|ffn_down)\.weight")
+_LLM = re.compile(r"(blk\.[0-9]+\.|token_embd\.|output\.|output_norm\.)")
+_TABLES = ("v.patch_embd.weight", "v.position_embd.weight")  # no matrix products of blocks
+
+
+@dataclass(frozen=True)
+class Recipe:
+    name: str
+    file_type: int  # general.file_type, as llama.cpp numbers the mixes
+    llm: str  # matrices of the language model
+    media: str  # matrices of the vision tower and the resampler
+    table: str = "f16"
+    output: str | None = None  # the language model's head, where it differs
+    sensitive: str | None = None  # attn_v and ffn_down of the layers that matter most, where they differ
+    media_file_type: int = 7
+
+
+RECIPES = {
+    recipe.name: recipe
+    for recipe in (
+        Recipe("f32", 0, "f32", "f32", table="f32", media_file_type=0),
+        Recipe("f16", 1, "f16", "f16", media_file_type=1),
+        Recipe("bf16", 32, "bf16", "bf16", media_file_type=32),
+        Recipe("q8_0", 7, "q8_0", "q8_0"),
+        Recipe("q4_0", 2, "q4_0", "q8_0", output="q6_k"),
+        Recipe("q4_k_m", 15, "q4_k", "q8_0", output="q6_k", sensitive="q6_k"),
+        Recipe("q5_k_m", 17, "q5_k", "q8_0", output="q6_k", sensitive="q6_k"),
+        Recipe("q6_k", 18, "q6_k", "q8_0"),
+    )
+}
+
+
+def knows(name: str) -> bool:
+    """Whether the tensor belongs to a component that recipes speak of."""
+    return _LLM.match(name) is not None or name.startswith(("v.", "resampler."))
+
+
+def is_sensitive(layer: int, n_layer: int) -> bool:
+    """The first and last eighth of the layers, and every third between them."""
+    eighth = n_layer // 8
+    return layer < eighth or layer >= 7 * n_layer // 8 or (layer - eighth) % 3 == 2
+
+
+def type_of(recipe: Recipe, tensor: Tensor, n_layer: int, tied: bool) -> str:
+    kind = _wanted(recipe, tensor, n_layer, tied)
+    while tensor.n_col % block_size(kind) != 0:
+        kind = _FALLBACK[kind]
+    if kind == "f16" and tensor.max_abs() > F16_MAX:
+        return "bf16"
+    return kind
+
+
+def _wanted(recipe: Recipe, tensor: Tensor, n_layer: int, tied: bool) -> str:
+    if len(tensor.shape) < 2 or tensor.name == "resampler.query":
+        return "f32"
+    if tensor.name in _TABLES:
+        return recipe.table
+    if not _LLM.match(tensor.name):
+        return recipe.media
+    if tensor.name == ("token_embd.weight" if tied else "output.weight"):
+        return recipe.output or recipe.llm
+    layer = _LAYER.fullmatch(tensor.name)
+    if layer and recipe.sensitive and is_sensitive(int(layer[1]), n_layer):
+        return recipe.sensitive
+    return recipe.llm

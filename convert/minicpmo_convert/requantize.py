@@ -1,0 +1,64 @@
+"""One converted file -> the same model in other types, by the same recipes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from minicpmo_convert import recipe as recipes
+from minicpmo_convert.convert import VERSION, Say
+from minicpmo_convert.encoding import PLAIN
+from minicpmo_convert.error import ConvertError, check
+from minicpmo_convert.gguf_file import ALIGNMENT, GgufFile
+from minicpmo_convert.metadata import Metadata
+from minicpmo_convert.recipe import RECIPES, Recipe
+from minicpmo_convert.writer import ARCHITECTURE, Output, write
+
+
+def requantize(source: Path, target: Path, type_name: str, say: Say = lambda line: None) -> int:
+    """Writes `source` again with its matrices in another type; returns the size of the new file in bytes."""
+    check(type_name in RECIPES, f"[recipe] expected one of {', '.join(RECIPES)}, got {type_name!r} (--type)")
+    recipe = RECIPES[type_name]
+    check(source.is_file(), f"[requantize] expected a GGUF file, got {source}")
+    same = target.exists() and target.samefile(source)
+    check(not same, f"[requantize] expected an output other than the input, got {target}")
+    file = GgufFile(source)
+    n_layer = _read_layer_count(file)
+
+    tied = all(tensor.name != "output.weight" for tensor in file.tensors)
+    outputs = []
+    for tensor in file.tensors:
+        known = recipes.knows(tensor.name)
+        outputs.append(
+            Output(tensor, recipes.type_of(recipe, tensor, n_layer, tied) if known else tensor.type)
+        )
+    again = sum(o.type != o.tensor.type and o.tensor.type not in PLAIN for o in outputs)
+    if again:
+        say(f"{again} tensors are quantized already and lose precision twice: better convert the checkpoint")
+    write(target, _keys(file, recipe), outputs)
+    return target.stat().st_size
+
+
+def _read_layer_count(file: GgufFile) -> int:
+    architecture, version = file.keys.get(ARCHITECTURE), file.keys.get("minicpmo.version")
+    good = architecture == "minicpmo" and version == VERSION
+    check(
+        good, f"[requantize] expected a minicpmo file of version {VERSION}, got {architecture!r} {version!r}"
+    )
+    key = f"{file.keys.get('minicpmo.llm.arch')}.block_count"
+    n_layer = file.keys.get(key)
+    if not isinstance(n_layer, int) or not 1 <= n_layer <= 4096:
+        raise ConvertError(f"[requantize] expected a number of layers, got {n_layer!r} ({key})")
+    return n_layer
+
+
+def _keys(file: GgufFile, recipe: Recipe) -> Metadata:
+    """The source's keys in their order, with the types that the recipe gives."""
+    keys = Metadata()
+    for key, entry in file.keys.items():
+        if key != ALIGNMENT:  # the writer uses the default
+            keys.put(key, entry)
+    keys.u32("general.file_type", recipe.file_type)
+    keys.u32("minicpmo.llm.file_type", recipe.file_type)
+    if file.keys.get("minicpmo.vision.file_type") is not None:
+        keys.u32("minicpmo.vision.file_type", recipe.media_file_type)
+    return keys

@@ -1,0 +1,80 @@
+"""A tensor on disk, read by rows: what the checkpoint and the GGUF reader give and what the writer takes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from minicpmo_convert.encoding import F32_MAX, Blocks, Values, decode, row_bytes
+from minicpmo_convert.error import check
+
+CHUNK_VALUES = 1 << 24  # values in memory at a time: 64 MiB as float32
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """`shape` is slowest dimension first (the reverse of ggml's ne); a row is the last dimension."""
+
+    name: str
+    shape: tuple[int, ...]
+    type: str  # ggml type name of the stored blocks
+    read: Callable[[int, int], Blocks]  # (first row, count) -> uint8 [count, row_bytes]
+
+    @property
+    def n_col(self) -> int:
+        return self.shape[-1]
+
+    @property
+    def n_row(self) -> int:
+        return math.prod(self.shape[:-1])
+
+    def values(self, first: int, count: int, limit: float = F32_MAX) -> Values:
+        """Float32 [count, n_col] within the limit; NaN and infinity, signs of a damaged file, are refused."""
+        values = decode(self.read(first, count), self.type, self.n_col)
+        low, high = float(values.min()), float(values.max())  # both NaN if one value is
+        check(
+            -limit <= low and high <= limit,
+            f"[tensor] expected values within {limit:g}, got {low:g} to {high:g} ({self.name})",
+        )
+        return values
+
+    def chunks(self) -> Iterator[tuple[int, int]]:
+        """(first row, count) pieces of at most CHUNK_VALUES values, or of one row."""
+        step = max(1, CHUNK_VALUES // self.n_col)
+        for first in range(0, self.n_row, step):
+            yield first, min(step, self.n_row - first)
+
+    def max_abs(self) -> float:
+        pieces = (self.values(*chunk) for chunk in self.chunks())
+        return max(max(-float(values.min()), float(values.max())) for values in pieces)
+
+    def renamed(self, name: str) -> Tensor:
+        return replace(self, name=name)
+
+    def part(self, index: int, count: int) -> Tensor:
+        """The index-th of `count` equal parts along the first dimension."""
+        rows = self.n_row // count if len(self.shape) > 1 else 1
+        shape = (self.shape[0] // count, *self.shape[1:])
+        if len(self.shape) > 1:
+            return replace(self, shape=shape, read=lambda first, n: self.read(index * rows + first, n))
+        width = row_bytes(self.type, shape[0])
+        return replace(
+            self,
+            shape=shape,
+            read=lambda first, n: self.read(first, n)[:, index * width : (index + 1) * width],
+        )
+
+    def transposed(self) -> Tensor:
+        """Only for a plain type and two dimensions; reads the whole tensor for each piece."""
+        rows, cols = self.shape
+        item = np.dtype(f"u{row_bytes(self.type, 1)}")
+
+        def read(first: int, count: int) -> Blocks:
+            whole: NDArray[np.unsignedinteger] = self.read(0, rows).view(item)
+            return np.ascontiguousarray(whole.T[first : first + count]).view(np.uint8)
+
+        return replace(self, shape=(cols, rows), read=read)

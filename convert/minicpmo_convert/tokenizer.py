@@ -1,0 +1,197 @@
+"""Tokenizer files of a checkpoint -> tokenizer.ggml.* and minicpmo.tokens.* keys.
+
+The merges are the checkpoint's own: they are fewer than those of the tokenizer it descends from.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from minicpmo_convert.error import ConvertError, check
+from minicpmo_convert.facts import Facts, read_json, read_text
+from minicpmo_convert.families import Family
+from minicpmo_convert.metadata import Metadata
+
+NORMAL, CONTROL, USER_DEFINED, UNUSED = 1, 3, 4, 5  # tokenizer.ggml.token_type
+
+# Placeholders that preprocessor_config.json may rename, by role.
+_PLACEHOLDERS = {
+    "im_start": "image_start",
+    "im_end": "image_end",
+    "slice_start": "slice_start",
+    "slice_end": "slice_end",
+    "im_id_start": "image_id_start",
+    "im_id_end": "image_id_end",
+    "unk": "unk",
+}
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    tokens: list[str]  # by id, padded to the model's size
+    types: list[int]
+    merges: list[str]
+    ids: dict[str, int]
+
+    def id_of(self, token: str, why: str) -> int:
+        check(token in self.ids, f"[tokenizer] expected the token {token!r}, got nothing ({why})")
+        return self.ids[token]
+
+
+def read_vocabulary(folder: Path, settings: Facts, n_vocab: int) -> Vocabulary:
+    fast = read_json(folder / "tokenizer.json") if (folder / "tokenizer.json").exists() else None
+    base, merges = _read_bpe(folder, fast)
+    ids = dict(_checked_ids(base, n_vocab, "vocab.json"))
+    by_id = {i: token for token, i in ids.items()}
+    check(len(by_id) == len(ids), "[tokenizer] expected one token per id, got an id twice (vocab.json)")
+    types = dict.fromkeys(by_id, NORMAL)
+    for token, i, special in _added_tokens(folder, settings, fast):
+        check(i < n_vocab, f"[tokenizer] expected ids below vocab_size {n_vocab}, got {i} ({token!r})")
+        check(
+            by_id.get(i, token) == token and ids.get(token, i) == i,
+            f"[tokenizer] expected one token per id, got {by_id.get(i)!r} and {token!r} for id {i}",
+        )
+        by_id[i], ids[token] = token, i
+        types[i] = CONTROL if special else USER_DEFINED
+    tokens = [by_id.get(i, f"[PAD{i}]") for i in range(n_vocab)]
+    return Vocabulary(tokens, [types.get(i, UNUSED) for i in range(n_vocab)], merges, ids)
+
+
+def write_keys(keys: Metadata, folder: Path, preprocessor: Facts, family: Family, n_vocab: int) -> None:
+    settings = Facts.read(folder / "tokenizer_config.json")
+    vocabulary = read_vocabulary(folder, settings, n_vocab)
+    settings.require("add_bos_token", settings.flag("add_bos_token", False), False)
+    keys.text("tokenizer.ggml.model", "gpt2")
+    keys.text("tokenizer.ggml.pre", "qwen2")
+    keys.texts("tokenizer.ggml.tokens", vocabulary.tokens)
+    keys.i32s("tokenizer.ggml.token_type", vocabulary.types)
+    keys.texts("tokenizer.ggml.merges", vocabulary.merges)
+    for name, role in (("bos", "bos"), ("eos", "eos"), ("unknown", "unk"), ("padding", "pad")):
+        token = _content(settings.raw(f"{role}_token"))
+        if token is not None:
+            keys.u32(
+                f"tokenizer.ggml.{name}_token_id",
+                vocabulary.id_of(token, f"tokenizer_config.json: {role}_token"),
+            )
+    keys.flag("tokenizer.ggml.add_bos_token", False)
+    template = _chat_template(folder, settings)
+    if template is not None:
+        keys.text("tokenizer.chat_template", template)
+
+    strings = dict(family.tokens)
+    for key, role in _PLACEHOLDERS.items():
+        strings[role] = preprocessor.text(key, strings[role])
+    for role, token in strings.items():
+        keys.u32(f"minicpmo.tokens.{role}", vocabulary.id_of(token, f"role {role}"))
+    _write_generation(keys, folder, vocabulary, n_vocab)
+    keys.u32s("minicpmo.bad_token_ids", settings.ids("bad_token_ids", n_vocab, []))
+
+
+def _write_generation(keys: Metadata, folder: Path, vocabulary: Vocabulary, n_vocab: int) -> None:
+    """Stop tokens and sampling defaults of generation_config.json; without it the two usual stop tokens."""
+    path = folder / "generation_config.json"
+    generation = Facts.read(path) if path.exists() else Facts({}, path.name)
+    usual = [vocabulary.id_of(token, "a stop token") for token in ("<|im_end|>", "<|endoftext|>")]
+    keys.u32s("minicpmo.tokens.stop", generation.ids("eos_token_id", n_vocab, usual))
+    if generation.has("temperature"):
+        keys.f32("minicpmo.sampling.temperature", generation.number("temperature", high=100.0))
+    if generation.has("top_k"):
+        keys.u32("minicpmo.sampling.top_k", generation.integer("top_k", low=0))
+    if generation.has("top_p"):
+        keys.f32("minicpmo.sampling.top_p", generation.number("top_p", high=1.0))
+
+
+def _read_bpe(folder: Path, fast: Any) -> tuple[dict[str, Any], list[str]]:
+    """(token -> id, merges "a b") from vocab.json and merges.txt, or tokenizer.json, or both, which agree."""
+    if (folder / "vocab.json").exists() or fast is None:
+        vocab, merges = read_json(folder / "vocab.json"), _read_merges(folder / "merges.txt")
+        agree = fast is None or _read_fast(fast) == (vocab, merges)
+        check(
+            agree, "[tokenizer] expected vocab.json and merges.txt to agree with tokenizer.json, got others"
+        )
+    else:
+        vocab, merges = _read_fast(fast)
+    check(isinstance(vocab, dict), "[tokenizer] expected an object of token -> id (vocab.json)")
+    for merge in merges:
+        left, _, right = merge.partition(" ")
+        good = left in vocab and right in vocab and left + right in vocab
+        check(good, f"[tokenizer] expected a merge of two tokens into a third, got {merge!r} (merges.txt)")
+    return vocab, merges
+
+
+def _read_merges(path: Path) -> list[str]:
+    lines = read_text(path).split("\n")
+    if lines[0].startswith("#version"):
+        lines = lines[1:]
+    return [line for line in lines if line]
+
+
+def _read_fast(fast: Any) -> tuple[Any, list[str]]:
+    """The same of tokenizer.json, which writes a merge as "a b" or as ["a", "b"]."""
+    model = fast.get("model") if isinstance(fast, dict) else None
+    merges = model.get("merges") if isinstance(model, dict) else None
+    if not isinstance(model, dict) or not isinstance(merges, list):
+        raise ConvertError("[tokenizer] expected a model with merges (tokenizer.json)")
+    return model.get("vocab"), [" ".join(map(str, m)) if isinstance(m, list) else str(m) for m in merges]
+
+
+def _checked_ids(tokens: dict[str, Any], n_vocab: int, where: str) -> dict[str, int]:
+    for token, i in tokens.items():
+        good = isinstance(i, int) and not isinstance(i, bool) and 0 <= i < n_vocab
+        check(good, f"[tokenizer] expected ids below vocab_size {n_vocab}, got {i!r} ({token!r}, {where})")
+    return dict(tokens)
+
+
+def _added_tokens(folder: Path, settings: Facts, fast: Any) -> list[tuple[str, int, bool]]:
+    """(content, id, special) of each file that has some; tokenizer_config.json, the last, knows `special`."""
+    found: list[tuple[Any, Any, Any]] = []
+    if (folder / "added_tokens.json").exists():
+        plain = read_json(folder / "added_tokens.json")
+        check(isinstance(plain, dict), "[tokenizer] expected an object of token -> id (added_tokens.json)")
+        found += [(token, i, False) for token, i in plain.items()]
+    listed = fast.get("added_tokens", []) if isinstance(fast, dict) else []
+    check(isinstance(listed, list), "[tokenizer] expected a list of added_tokens (tokenizer.json)")
+    for entry in listed:
+        check(isinstance(entry, dict), "[tokenizer] expected objects in added_tokens (tokenizer.json)")
+        found.append((entry.get("content"), entry.get("id"), entry.get("special", False)))
+    decoder = settings.raw("added_tokens_decoder") or {}
+    check(
+        isinstance(decoder, dict),
+        "[tokenizer] expected an object as added_tokens_decoder (tokenizer_config.json)",
+    )
+    for key, entry in decoder.items():
+        good = isinstance(entry, dict) and key.isascii() and key.isdigit() and len(key) < 10
+        check(
+            good,
+            f"[tokenizer] expected an id and a token, got {key!r} (added_tokens_decoder)",
+        )
+        found.append((entry.get("content"), int(key), entry.get("special", False)))
+    for token, i, special in found:
+        good = isinstance(token, str) and token != "" and isinstance(special, bool)
+        good = good and isinstance(i, int) and not isinstance(i, bool) and i >= 0
+        check(good, f"[tokenizer] expected an added token with its id, got {token!r} and {i!r}")
+    return found
+
+
+def _content(token: Any) -> str | None:
+    """A token is written as a string or as an object with its content."""
+    content = token.get("content") if isinstance(token, dict) else token
+    if content is not None and not isinstance(content, str):
+        raise ConvertError(f"[tokenizer] expected a token, got {content!r} (tokenizer_config.json)")
+    return content
+
+
+def _chat_template(folder: Path, settings: Facts) -> str | None:
+    """A string, or a list of named ones of which "default" is meant, or a file of its own."""
+    template = settings.raw("chat_template")
+    if isinstance(template, list):
+        named = [t for t in template if isinstance(t, dict) and t.get("name") == "default"]
+        template = named[0].get("template") if named else None
+    path = folder / "chat_template.jinja"
+    if template is None and path.exists():
+        return read_text(path)
+    if template is not None and not isinstance(template, str):
+        raise ConvertError("[tokenizer] expected a string (tokenizer_config.json: chat_template)")
+    return template

@@ -1,0 +1,238 @@
+#include "kernels/attention.h"
+
+#include <algorithm>
+#include <bit>
+#include <span>
+#include <vector>
+
+#include "base/error.h"
+#include "kernels/avx512.h"
+#include "kernels/pack_float.h"
+#include "kernels/softmax_rows.h"
+
+namespace minicpmo::kernels {
+
+#if MINICPMO_HAS_AVX512_CODE
+
+namespace {
+
+// Measured, not derived: scores, keys and values of a chunk stay in the second-level cache.
+constexpr int64_t kQueries = 32;       // of a block
+constexpr int64_t kKeys = 8 * kPanel;  // of a chunk
+constexpr int64_t kFewQueries = 8;     // fewer are left to ggml
+
+// One query block of one head: a thread's smallest piece of work.
+struct Item {
+    int64_t head;
+    int64_t query;  // its first
+    int64_t n_query;
+    VisibleRange keys;  // outside of it the mask hides everything from all its queries
+    RunningSoftmax softmax[kQueries];
+    bool has_output = false;  // otherwise dst holds nothing yet
+};
+
+struct Operands {
+    const ggml_tensor* q;
+    const ggml_tensor* k;
+    const ggml_tensor* v;
+    const ggml_tensor* mask;  // or nullptr
+    ggml_tensor* dst;
+    float scale;
+
+    int64_t d_head() const { return q->ne[0]; }
+    int64_t n_head() const { return q->ne[1]; }
+    int64_t n_query() const { return q->ne[2]; }
+    int64_t d_value() const { return v->ne[0]; }
+    int64_t n_head_kv() const { return k->ne[1]; }
+    int64_t n_key() const { return k->ne[2]; }
+    int64_t heads_per_kv() const { return n_head() / n_head_kv(); }
+
+    const ggml_fp16_t* mask_row(int64_t query) const {
+        return reinterpret_cast<const ggml_fp16_t*>(static_cast<const std::byte*>(mask->data) +
+                                                    static_cast<size_t>(query) * mask->nb[1]);
+    }
+    float* output(int64_t head, int64_t query) const {
+        return static_cast<float*>(dst->data) + query * dst->ne[0] + head * d_value();
+    }
+};
+
+FloatRows rows_of_head(const ggml_tensor* x, int64_t head) {
+    return {static_cast<const std::byte*>(x->data) + static_cast<size_t>(head) * x->nb[1], x->nb[2], x->type};
+}
+
+struct Scratch {
+    float* keys;    // [panel of keys][d_head][kPanel]
+    float* values;  // [panel of d_value][key][kPanel]
+    float* scores;  // [query][kKeys]
+};
+
+int64_t round_up(int64_t n, int64_t unit) { return (n + unit - 1) / unit * unit; }
+
+Scratch make_scratch(const Operands& x) {
+    const int64_t n_keys = x.d_head() * kKeys;
+    const int64_t n_values = round_up(x.d_value(), kPanel) * kKeys;
+    float* all = thread_scratch(static_cast<size_t>(n_keys + n_values + kQueries * kKeys));
+    return {all, all + n_keys, all + n_keys + n_values};
+}
+
+std::vector<VisibleRange> visible_of_blocks(const Operands& x) {
+    std::vector<VisibleRange> blocks;
+    for (int64_t begin = 0; begin < x.n_query(); begin += kQueries) {
+        VisibleRange block = {0, x.n_key()};
+        if (x.mask != nullptr) {
+            block = {x.n_key(), 0};
+            for (int64_t i = begin; i < std::min(begin + kQueries, x.n_query()); ++i) {
+                const VisibleRange row = visible_range(x.mask_row(i), x.n_key());
+                if (row.begin == row.end) continue;
+                block = {std::min(block.begin, row.begin), std::max(block.end, row.end)};
+            }
+        }
+        blocks.push_back(block);
+    }
+    return blocks;
+}
+
+// The items of thread ith: a stretch of all items, heads in order, that holds its share of the visible keys.
+std::vector<Item> items_of_thread(const Operands& x, int ith, int nth) {
+    const std::vector<VisibleRange> blocks = visible_of_blocks(x);
+    const auto cost = [](const VisibleRange& r) { return std::max<int64_t>(r.end - r.begin, 0) + kPanel; };
+    int64_t total = 0;
+    for (const auto& block : blocks) total += cost(block) * x.n_head();
+    std::vector<Item> items;
+    int64_t before = 0;
+    for (int64_t head = 0; head < x.n_head(); ++head) {
+        for (size_t b = 0; b < blocks.size(); ++b) {
+            if (before * nth / total == ith) {
+                const int64_t query = static_cast<int64_t>(b) * kQueries;
+                items.push_back({.head = head,
+                                 .query = query,
+                                 .n_query = std::min(kQueries, x.n_query() - query),
+                                 .keys = blocks[b],
+                                 .softmax = {}});
+            }
+            before += cost(blocks[b]);
+        }
+    }
+    return items;
+}
+
+void pack_chunk(const Operands& x, int64_t head_kv, VisibleRange chunk, const Scratch& s) {
+    const int64_t n_key = chunk.end - chunk.begin;
+    const FloatRows keys = rows_of_head(x.k, head_kv).from(chunk.begin);
+    const FloatRows values = rows_of_head(x.v, head_kv).from(chunk.begin);
+    for (int64_t i = 0; i < n_key; i += kPanel) {
+        pack_columns(keys.from(i), std::min(kPanel, n_key - i), 0, x.d_head(), s.keys + i * x.d_head());
+    }
+    for (int64_t i = 0; i < x.d_value(); i += kPanel) {
+        pack_rows(values, std::min(kPanel, x.d_value() - i), i, n_key, s.values + i * kKeys);
+    }
+}
+
+// Adds the keys of a packed chunk that the item can see to its output.
+void attend(const Operands& x, Item& item, VisibleRange chunk, const Scratch& s) {
+    const int64_t first = std::max(item.keys.begin - chunk.begin, int64_t{0}) / kPanel * kPanel;
+    const int64_t end = std::min(item.keys.end, chunk.end) - chunk.begin;
+    if (first >= end) return;
+    const FloatRows q = rows_of_head(x.q, item.head).from(item.query);
+    const TokenRows queries = {reinterpret_cast<const float*>(q.data),
+                               static_cast<int64_t>(q.stride / sizeof(float)), item.n_query};
+    for (int64_t i = first; i < end; i += kPanel) {
+        multiply_panel(s.keys + i * x.d_head(), std::min(kPanel, end - i), x.d_head(), queries, s.scores + i,
+                       kKeys, Store::overwrite);
+    }
+    for (int64_t t = 0; t < item.n_query; ++t) {
+        const ggml_fp16_t* mask =
+            x.mask != nullptr ? x.mask_row(item.query + t) + chunk.begin + first : nullptr;
+        const float factor =
+            item.softmax[t].advance(s.scores + t * kKeys + first, end - first, x.scale, mask);
+        if (item.has_output && factor != 1.0F)
+            scale_row(x.output(item.head, item.query + t), x.d_value(), factor);
+    }
+    const TokenRows weights = {s.scores + first, kKeys, item.n_query};
+    for (int64_t i = 0; i < x.d_value(); i += kPanel) {
+        multiply_panel(s.values + i * kKeys + first * kPanel, std::min(kPanel, x.d_value() - i), end - first,
+                       weights, x.output(item.head, item.query) + i, x.dst->ne[0],
+                       item.has_output ? Store::add : Store::overwrite);
+    }
+    item.has_output = true;
+}
+
+void finish(const Operands& x, const Item& item) {
+    for (int64_t t = 0; t < item.n_query; ++t) {
+        float* row = x.output(item.head, item.query + t);
+        if (!item.has_output || item.softmax[t].sum == 0.0F) {
+            std::fill_n(row, x.d_value(), 0.0F);
+        } else {
+            scale_row(row, x.d_value(), 1.0F / item.softmax[t].sum);
+        }
+    }
+}
+
+// All items of the heads that read one key head, so that each chunk of keys is packed once.
+void attend_to_head(const Operands& x, int64_t head_kv, std::span<Item> items, const Scratch& s) {
+    VisibleRange all = {x.n_key(), 0};
+    for (const Item& item : items) {
+        all = {std::min(all.begin, item.keys.begin), std::max(all.end, item.keys.end)};
+    }
+    for (int64_t begin = all.begin; begin < all.end; begin += kKeys) {
+        const VisibleRange chunk = {begin, std::min(begin + kKeys, all.end)};
+        pack_chunk(x, head_kv, chunk, s);
+        for (Item& item : items) attend(x, item, chunk, s);
+    }
+    for (const Item& item : items) finish(x, item);
+}
+
+void compute(ggml_tensor* dst, int ith, int nth, void* userdata) {
+    const auto scale = std::bit_cast<float>(static_cast<uint32_t>(reinterpret_cast<uintptr_t>(userdata)));
+    const Operands x = {dst->src[0], dst->src[1], dst->src[2], dst->src[3], dst, scale};
+    std::vector<Item> items = items_of_thread(x, ith, nth);
+    const Scratch scratch = make_scratch(x);
+    for (size_t begin = 0; begin < items.size();) {
+        const int64_t head_kv = items[begin].head / x.heads_per_kv();
+        size_t end = begin;
+        while (end < items.size() && items[end].head / x.heads_per_kv() == head_kv) ++end;
+        attend_to_head(x, head_kv, std::span(items).subspan(begin, end - begin), scratch);
+        begin = end;
+    }
+}
+
+bool has_packable_heads(const ggml_tensor* x) {
+    return is_packable(x->type) && x->nb[0] == ggml_type_size(x->type) && x->ne[3] == 1;
+}
+
+}  // namespace
+
+bool attention_supports(const ggml_tensor* q, const ggml_tensor* k, const ggml_tensor* v,
+                        const ggml_tensor* mask) {
+    const bool has_types = has_packable_heads(q) && has_packable_heads(k) && has_packable_heads(v) &&
+                           q->type == GGML_TYPE_F32 && q->nb[2] % sizeof(float) == 0;
+    const bool has_shapes = q->ne[0] == k->ne[0] && q->ne[1] % k->ne[1] == 0 && k->ne[1] == v->ne[1] &&
+                            k->ne[2] == v->ne[2] && q->ne[2] >= kFewQueries;
+    const bool has_mask =
+        mask == nullptr || (mask->type == GGML_TYPE_F16 && mask->nb[0] == sizeof(ggml_fp16_t) &&
+                            mask->ne[0] == k->ne[2] && mask->ne[1] >= q->ne[2]);
+    return has_types && has_shapes && has_mask;
+}
+
+Tensor attention(Graph& g, Tensor q, Tensor k, Tensor v, Tensor mask, float scale) {
+    Tensor args[] = {q, k, v, mask};
+    // The scale travels in the pointer's bits: a custom operation has no other place for a number that
+    // outlives the call.
+    void* scale_bits = reinterpret_cast<void*>(uintptr_t{std::bit_cast<uint32_t>(scale)});
+    return ggml_custom_4d(g.ctx(), GGML_TYPE_F32, v->ne[0] * q->ne[1], q->ne[2], 1, 1, args,
+                          mask != nullptr ? 4 : 3, compute, GGML_N_TASKS_MAX, scale_bits);
+}
+
+#else
+
+bool attention_supports(const ggml_tensor*, const ggml_tensor*, const ggml_tensor*, const ggml_tensor*) {
+    return false;
+}
+
+Tensor attention(Graph&, Tensor, Tensor, Tensor, Tensor, float) {
+    fail<Error>("[attention] expected a processor that attention_supports(), got another");
+}
+
+#endif
+
+}  // namespace minicpmo::kernels

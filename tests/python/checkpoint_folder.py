@@ -1,0 +1,244 @@
+"""A minimal checkpoint made with numpy, the golden ones, and readers written apart from the converter's."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import gguf
+import numpy as np
+import pytest
+from gguf import GGUFReader
+from numpy.typing import NDArray
+
+GOLDEN = Path(os.environ.get("MINICPMO_GOLDEN") or Path(__file__).parents[3] / "shared" / "golden")
+needs_golden = pytest.mark.skipif(not GOLDEN.is_dir(), reason="no golden data: set MINICPMO_GOLDEN")
+both = pytest.mark.parametrize("name", ["tiny-a", "tiny-b"])
+
+ROLES = {
+    **{"unk": "<unk>", "endoftext": "<|endoftext|>", "im_start": "<|im_start|>", "im_end": "<|im_end|>"},
+    **{"image_start": "<image>", "image_end": "</image>", "slice_start": "<slice>", "slice_end": "</slice>"},
+    **{"image_id_start": "<image_id>", "image_id_end": "</image_id>", "unit_start": "<unit>"},
+    **{"unit_end": "</unit>", "audio_start": "<|audio_start|>", "audio": "<|audio|>"},
+    **{"audio_end": "<|audio_end|>", "spk_bos": "<|spk_bos|>", "spk": "<|spk|>", "spk_eos": "<|spk_eos|>"},
+    **{"tts_bos": "<|tts_bos|>", "tts_eos": "<|tts_eos|>", "tts_pad": "<|tts_pad|>", "listen": "<|listen|>"},
+    **{"speak": "<|speak|>", "interrupt": "<|interrupt|>", "turn_bos": "<|turn_bos|>"},
+    **{"turn_eos": "<|turn_eos|>", "chunk_bos": "<|chunk_bos|>", "chunk_eos": "<|chunk_eos|>"},
+    **{"chunk_tts_bos": "<|chunk_tts_bos|>", "chunk_tts_eos": "<|chunk_tts_eos|>"},
+    **{"think_start": "<think>", "think_end": "</think>"},
+}
+
+
+def bf16(values: NDArray[np.float32]) -> NDArray[np.uint16]:
+    return (np.ascontiguousarray(values).view(np.uint32) >> 16).astype(np.uint16)
+
+
+def write_safetensors(path: Path, tensors: dict[str, NDArray[np.float32]]) -> None:
+    header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
+    data = b""
+    for name, values in tensors.items():
+        raw = bf16(values).tobytes()
+        header[name] = {
+            "dtype": "BF16",
+            "shape": values.shape,
+            "data_offsets": [len(data), len(data) + len(raw)],
+        }
+        data += raw
+    text = json.dumps(header).encode()
+    path.write_bytes(len(text).to_bytes(8, "little") + text + data)
+
+
+def read_safetensors(path: Path) -> dict[str, NDArray[np.float32]]:
+    """Written for the test, apart from the converter's reader."""
+    raw = path.read_bytes()
+    length = int.from_bytes(raw[:8], "little")
+    header = json.loads(raw[8 : 8 + length])
+    header.pop("__metadata__", None)
+    tensors = {}
+    for name, entry in header.items():
+        assert entry["dtype"] == "BF16"
+        begin, end = (8 + length + offset for offset in entry["data_offsets"])
+        words = np.frombuffer(raw[begin:end], np.uint16).astype(np.uint32) << 16
+        tensors[name] = words.view(np.float32).reshape(entry["shape"])
+    return tensors
+
+
+def make_tensors(n_vision: int) -> dict[str, NDArray[np.float32]]:
+    rng = np.random.default_rng(7)
+    d, kv, head, ff, vocab, v, vff = 128, 64, 64, 256, 320, 36, 64
+    shapes: dict[str, tuple[int, ...]] = {"llm.model.embed_tokens.weight": (vocab, d)}
+    for i in range(2):
+        p = f"llm.model.layers.{i}."
+        shapes |= {f"{p}{n}_layernorm.weight": (d,) for n in ("input", "post_attention")}
+        shapes |= {f"{p}self_attn.q_proj.weight": (2 * head, d), f"{p}self_attn.o_proj.weight": (d, 2 * head)}
+        shapes |= {f"{p}self_attn.{n}_proj.weight": (kv, d) for n in "kv"}
+        shapes |= {f"{p}self_attn.{n}_norm.weight": (head,) for n in "qk"}
+        shapes |= {f"{p}mlp.{n}_proj.weight": (ff, d) for n in ("gate", "up")}
+        shapes |= {f"{p}mlp.down_proj.weight": (d, ff)}
+    shapes |= {"llm.model.norm.weight": (d,), "llm.lm_head.weight": (vocab, d)}
+    shapes |= {
+        "vpm.embeddings.patch_embedding.weight": (v, 3, 14, 14),
+        "vpm.embeddings.patch_embedding.bias": (v,),
+    }
+    shapes |= {"vpm.embeddings.position_embedding.weight": (4, v)}
+    for i in range(n_vision):
+        p = f"vpm.encoder.layers.{i}."
+        for part in ("q_proj", "k_proj", "v_proj", "out_proj"):
+            shapes |= {f"{p}self_attn.{part}.weight": (v, v), f"{p}self_attn.{part}.bias": (v,)}
+        shapes |= {f"{p}mlp.fc1.weight": (vff, v), f"{p}mlp.fc1.bias": (vff,)}
+        shapes |= {f"{p}mlp.fc2.weight": (v, vff), f"{p}mlp.fc2.bias": (v,)}
+        shapes |= {f"{p}layer_norm{n}.{kind}": (v,) for n in (1, 2) for kind in ("weight", "bias")}
+    shapes |= {f"vpm.post_layernorm.{kind}": (v,) for kind in ("weight", "bias")}
+    shapes |= {"resampler.query": (8, d), "resampler.kv_proj.weight": (d, v), "resampler.proj": (d, d)}
+    shapes |= {"resampler.attn.in_proj_weight": (3 * d, d), "resampler.attn.in_proj_bias": (3 * d,)}
+    shapes |= {"resampler.attn.out_proj.weight": (d, d), "resampler.attn.out_proj.bias": (d,)}
+    shapes |= {f"resampler.ln_{n}.{kind}": (d,) for n in ("q", "kv", "post") for kind in ("weight", "bias")}
+    shapes |= {"apm.conv1.weight": (4, 2, 3), "tts.emb_text.weight": (4, 4)}
+    shapes |= {"audio_projection_layer.linear1.bias": (4,)}
+    return {name: rng.normal(0, 0.05, shape).astype(np.float32) for name, shape in shapes.items()}
+
+
+CONFIG: dict[str, Any] = {
+    **{"model_type": "minicpmo", "version": "4.5", "hidden_size": 128, "num_hidden_layers": 2},
+    **{"num_attention_heads": 2, "num_key_value_heads": 1, "head_dim": 64, "intermediate_size": 256},
+    **{"vocab_size": 320, "max_position_embeddings": 1024, "rms_norm_eps": 1e-6, "rope_theta": 5e5},
+    **{"query_num": 8, "tie_word_embeddings": False, "drop_vision_last_layer": False, "rope_scaling": None},
+    "vision_config": {
+        **{"hidden_size": 36, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2},
+        **{"patch_size": 14, "image_size": 28, "hidden_act": "gelu_pytorch_tanh", "layer_norm_eps": 1e-6},
+    },
+}
+
+
+class Folder:
+    """A minimal checkpoint folder whose parts a test can change before writing it out."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.tensors = make_tensors(n_vision=2)
+        self.config: dict[str, Any] = json.loads(json.dumps(CONFIG))
+        self.preprocessor: dict[str, Any] = {
+            "max_slice_nums": 5,
+            "scale_resolution": 56,
+            "use_image_id": True,
+        }
+        self.generation: dict[str, Any] = {"temperature": 0.6, "top_k": 20, "top_p": 0.95}
+        letters = [chr(c) for c in range(33, 127)] + ["ab", "abc"]
+        self.vocab = {token: i for i, token in enumerate([*letters, "<unk>"])}
+        self.merges = ["a b", "ab c"]
+        added = [token for token in ROLES.values() if token != "<unk>"]
+        self.added = {token: 120 + i for i, token in enumerate(added)}
+        self.settings: dict[str, Any] = {
+            "added_tokens_decoder": {
+                str(i): {"content": token, "special": token not in ("<think>", "</think>")}
+                for token, i in {**self.added, "<unk>": self.vocab["<unk>"]}.items()
+            },
+            **{"bos_token": "<|im_start|>", "eos_token": "<|im_end|>", "pad_token": "<|endoftext|>"},
+            **{"unk_token": {"content": "<unk>"}, "bad_token_ids": [3, 1], "chat_template": "{{ messages }}"},
+        }
+
+    def write(self, shards: int = 1) -> Path:
+        self.path.mkdir(exist_ok=True)
+        for name, content in {
+            "config.json": self.config,
+            "preprocessor_config.json": self.preprocessor,
+            "generation_config.json": self.generation,
+            "vocab.json": self.vocab,
+            "added_tokens.json": self.added,
+            "tokenizer_config.json": self.settings,
+        }.items():
+            (self.path / name).write_text(json.dumps(content), encoding="utf-8")
+        (self.path / "merges.txt").write_text(
+            "#version: 0.2\n" + "\n".join(self.merges) + "\n", encoding="utf-8"
+        )
+        if shards == 1:
+            write_safetensors(self.path / "model.safetensors", self.tensors)
+            return self.path
+        place = {name: f"model-{i % shards}.safetensors" for i, name in enumerate(self.tensors)}
+        for shard in set(place.values()):
+            write_safetensors(self.path / shard, {n: t for n, t in self.tensors.items() if place[n] == shard})
+        (self.path / "model.safetensors.index.json").write_text(json.dumps({"weight_map": place}))
+        return self.path
+
+
+def read_keys(path: Path) -> dict[str, Any]:
+    return {key: field.contents() for key, field in GGUFReader(path).fields.items()}
+
+
+def read_types(path: Path) -> dict[str, str]:
+    return {tensor.name: tensor.tensor_type.name.lower() for tensor in GGUFReader(path).tensors}
+
+
+def read_values(path: Path) -> dict[str, NDArray[np.float32]]:
+    """By the gguf package's own dequantization, in the order of a torch shape."""
+    return {t.name: gguf.dequantize(t.data, t.tensor_type) for t in GGUFReader(path).tensors}
+
+
+def expected_values(source: dict[str, NDArray[np.float32]], n_vision: int) -> dict[str, NDArray[np.float32]]:
+    """GGUF name -> values, spelled out apart from the converter's name book."""
+    llm = {
+        **{
+            "input_layernorm": "attn_norm",
+            "post_attention_layernorm": "ffn_norm",
+            "self_attn.q_proj": "attn_q",
+        },
+        **{"self_attn.k_proj": "attn_k", "self_attn.v_proj": "attn_v", "self_attn.o_proj": "attn_output"},
+        **{"self_attn.q_norm": "attn_q_norm", "self_attn.k_norm": "attn_k_norm", "mlp.gate_proj": "ffn_gate"},
+        **{"mlp.up_proj": "ffn_up", "mlp.down_proj": "ffn_down"},
+    }
+    vision = {
+        **{
+            "layer_norm1": "ln1",
+            "layer_norm2": "ln2",
+            "self_attn.q_proj": "attn_q",
+            "self_attn.k_proj": "attn_k",
+        },
+        **{
+            "self_attn.v_proj": "attn_v",
+            "self_attn.out_proj": "attn_out",
+            "mlp.fc1": "ffn_up",
+            "mlp.fc2": "ffn_down",
+        },
+    }
+    single = {
+        "llm.model.embed_tokens": "token_embd",
+        "llm.model.norm": "output_norm",
+        "llm.lm_head": "output",
+        "vpm.embeddings.patch_embedding": "v.patch_embd",
+        "vpm.embeddings.position_embedding": "v.position_embd",
+        "vpm.post_layernorm": "v.post_ln",
+        "resampler.kv_proj": "resampler.kv",
+        "resampler.attn.out_proj": "resampler.attn.out",
+        **{f"resampler.ln_{part}": f"resampler.ln_{part}" for part in ("q", "kv", "post")},
+    }
+    expected = {}
+    for name, values in source.items():
+        stem, _, leaf = name.rpartition(".")
+        if stem in single:
+            expected[f"{single[stem]}.{leaf}"] = values
+        elif name.startswith("llm.model.layers."):
+            layer, _, part = stem.removeprefix("llm.model.layers.").partition(".")
+            expected[f"blk.{layer}.{llm[part]}.{leaf}"] = values
+        elif name.startswith("vpm.encoder.layers."):
+            layer, _, part = stem.removeprefix("vpm.encoder.layers.").partition(".")
+            if int(layer) < n_vision:
+                expected[f"v.blk.{layer}.{vision[part]}.{leaf}"] = values
+    for leaf in ("weight", "bias"):
+        for part, values in zip("qkv", np.split(source[f"resampler.attn.in_proj_{leaf}"], 3), strict=True):
+            expected[f"resampler.attn.{part}.{leaf}"] = values
+    return {
+        **expected,
+        "resampler.query": source["resampler.query"],
+        "resampler.proj.weight": source["resampler.proj"].T,
+    }
+
+
+def check_values_survive(source: Path, target: Path, n_vision: int) -> None:
+    expected = expected_values(read_safetensors(source / "model.safetensors"), n_vision)
+    got = read_values(target)
+    assert got.keys() == expected.keys()
+    for name, values in expected.items():
+        assert got[name].shape == values.shape, name
+        np.testing.assert_array_equal(got[name], values, err_msg=name)

@@ -1,0 +1,322 @@
+"""A checkpoint folder becomes a GGUF file: what it keeps, in which types, and how it is written."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from checkpoint_folder import (
+    GOLDEN,
+    ROLES,
+    Folder,
+    both,
+    check_values_survive,
+    needs_golden,
+    read_keys,
+    read_types,
+    read_values,
+)
+from minicpmo_convert import writer
+from minicpmo_convert.cli import app
+from minicpmo_convert.convert import convert
+from minicpmo_convert.error import ConvertError
+from minicpmo_convert.recipe import RECIPES, is_sensitive
+from typer.testing import CliRunner
+
+TYPES = list(RECIPES)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Folder:
+    return Folder(tmp_path / "checkpoint")
+
+
+def test_every_tensor_survives_f32_exactly(folder: Folder, tmp_path: Path) -> None:
+    convert(folder.write(), tmp_path / "out.gguf", "f32")
+    check_values_survive(folder.path, tmp_path / "out.gguf", n_vision=2)
+
+
+@needs_golden
+@both
+def test_every_golden_tensor_survives_f32_exactly(name: str, tmp_path: Path) -> None:
+    convert(GOLDEN / name / "checkpoint", tmp_path / "out.gguf", "f32")
+    check_values_survive(GOLDEN / name / "checkpoint", tmp_path / "out.gguf", n_vision=2)
+
+
+def test_big_tensors_are_read_in_pieces(
+    folder: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    convert(folder.write(), tmp_path / "whole.gguf", "q8_0")
+    monkeypatch.setattr("minicpmo_convert.tensor.CHUNK_VALUES", 1000)
+    convert(folder.path, tmp_path / "pieces.gguf", "q8_0")
+    assert (tmp_path / "pieces.gguf").read_bytes() == (tmp_path / "whole.gguf").read_bytes()
+
+
+def test_keys_come_from_the_folder(folder: Folder, tmp_path: Path) -> None:
+    convert(folder.write(), tmp_path / "out.gguf", "q4_k_m")
+    keys = read_keys(tmp_path / "out.gguf")
+    expected = {
+        **{"general.architecture": "minicpmo", "general.file_type": 15, "minicpmo.version": 1},
+        **{"minicpmo.model": "o-4.5", "minicpmo.modules": ["llm", "vision"], "minicpmo.llm.arch": "qwen3"},
+        **{"qwen3.block_count": 2, "qwen3.context_length": 1024, "qwen3.embedding_length": 128},
+        **{"qwen3.feed_forward_length": 256, "qwen3.attention.head_count": 2, "qwen3.vocab_size": 320},
+        **{"qwen3.attention.head_count_kv": 1, "qwen3.attention.key_length": 64, "qwen3.rope.freq_base": 5e5},
+        **{"qwen3.attention.value_length": 64},
+        **{"minicpmo.vision.embedding_length": 36, "minicpmo.vision.feed_forward_length": 64},
+        **{"minicpmo.vision.block_count": 2, "minicpmo.vision.attention.head_count": 2},
+        **{"minicpmo.vision.patch_size": 14, "minicpmo.vision.position_grid": 2},
+        **{"minicpmo.vision.scale_resolution": 56, "minicpmo.vision.max_slice_nums": 5},
+        **{"minicpmo.vision.image_mean": [0.5] * 3, "minicpmo.vision.image_std": [0.5] * 3},
+        **{"minicpmo.vision.hidden_act": "gelu_tanh", "minicpmo.vision.use_image_id": True},
+        **{"minicpmo.vision.slice_style": "2.6", "minicpmo.vision.projector": "resampler"},
+        **{"minicpmo.resampler.query_num": 8, "minicpmo.resampler.embedding_length": 128},
+        **{"minicpmo.resampler.attention.head_count": 1, "minicpmo.resampler.temporal_ids": False},
+        **{"minicpmo.resampler.embedding_scale_folded": 1.0, "minicpmo.bad_token_ids": [3, 1]},
+        **{
+            "tokenizer.ggml.model": "gpt2",
+            "tokenizer.ggml.pre": "qwen2",
+            "tokenizer.ggml.add_bos_token": False,
+        },
+        **{"tokenizer.ggml.merges": ["a b", "ab c"], "tokenizer.chat_template": "{{ messages }}"},
+        **{"minicpmo.tokens.stop": [folder.added["<|im_end|>"], folder.added["<|endoftext|>"]]},
+        **{"tokenizer.ggml.eos_token_id": folder.added["<|im_end|>"]},
+        **{"tokenizer.ggml.unknown_token_id": folder.vocab["<unk>"], "minicpmo.sampling.top_k": 20},
+    }
+    assert {key: keys.get(key) for key in expected} == expected
+    assert keys["qwen3.attention.layer_norm_rms_epsilon"] == pytest.approx(1e-6)
+    assert keys["minicpmo.vision.attention.layer_norm_epsilon"] == pytest.approx(1e-6)
+    assert keys["minicpmo.sampling.temperature"] == pytest.approx(0.6)
+    assert keys["minicpmo.sampling.top_p"] == pytest.approx(0.95)
+    ids = {**folder.vocab, **folder.added}
+    assert {role: keys[f"minicpmo.tokens.{role}"] for role in ROLES} == {r: ids[t] for r, t in ROLES.items()}
+
+
+def test_token_list_has_types_and_fills_gaps(folder: Folder, tmp_path: Path) -> None:
+    convert(folder.write(), tmp_path / "out.gguf", "f32")
+    keys = read_keys(tmp_path / "out.gguf")
+    tokens, types = keys["tokenizer.ggml.tokens"], keys["tokenizer.ggml.token_type"]
+    assert len(tokens) == len(types) == 320
+    ids = {**folder.vocab, **folder.added}
+    assert all(tokens[i] == token for token, i in ids.items())
+    kinds = {token: types[i] for token, i in ids.items()}
+    assert (kinds["a"], kinds["abc"], kinds["<unk>"], kinds["<image>"], kinds["<think>"]) == (1, 1, 3, 3, 4)
+    assert (tokens[319], types[319], tokens[100], types[100]) == ("[PAD319]", 5, "[PAD100]", 5)
+
+
+@needs_golden
+@both
+def test_golden_keys(name: str, tmp_path: Path) -> None:
+    folder = GOLDEN / name / "checkpoint"
+    convert(folder, tmp_path / "out.gguf", "f32")
+    keys = read_keys(tmp_path / "out.gguf")
+    config = json.loads((folder / "config.json").read_text())
+    preprocessor = json.loads((folder / "preprocessor_config.json").read_text())
+    settings = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
+    assert keys["qwen3.attention.key_length"] == config["head_dim"]
+    assert keys["minicpmo.vision.block_count"] == 2
+    assert keys["minicpmo.vision.position_grid"] == 70
+    assert keys["minicpmo.vision.max_slice_nums"] == preprocessor["max_slice_nums"]
+    assert keys["minicpmo.resampler.query_num"] == config["query_num"]
+    assert keys["tokenizer.chat_template"] == settings["chat_template"]
+    assert keys["minicpmo.bad_token_ids"] == settings["bad_token_ids"]
+    assert keys["minicpmo.tokens.stop"] == [603, 601]
+    assert keys["tokenizer.ggml.tokens"][627] == "<image>"
+
+
+# Mean error allowed, in units of a tensor's root mean square.
+TOLERANCE = {
+    **{
+        "f32": 0.0,
+        "f16": 1e-3,
+        "bf16": 4e-3,
+        "q8_0": 0.01,
+        "q6_k": 0.02,
+        "q5_k": 0.05,
+        "q5_1": 0.05,
+        "q5_0": 0.06,
+    },
+    **{"q4_k": 0.1, "q4_0": 0.12},
+}
+
+
+def check_types(path: Path, exact: Path, type_name: str) -> None:
+    types, values, reference = read_types(path), read_values(path), read_values(exact)
+    assert values.keys() == reference.keys()
+    for name, kind in types.items():
+        if reference[name].ndim == 1 or name == "resampler.query":
+            assert kind == "f32", name
+        scale = float(np.sqrt(np.mean(reference[name] ** 2)))
+        error = float(np.abs(values[name] - reference[name]).mean()) / scale
+        assert error <= TOLERANCE[kind], (name, kind, error)
+
+
+@needs_golden
+@both
+@pytest.mark.parametrize("type_name", TYPES)
+def test_golden_sets_convert_to_every_type(name: str, type_name: str, tmp_path: Path) -> None:
+    folder = GOLDEN / name / "checkpoint"
+    convert(folder, tmp_path / "f32.gguf", "f32")
+    convert(folder, tmp_path / "out.gguf", type_name)
+    check_types(tmp_path / "out.gguf", tmp_path / "f32.gguf", type_name)
+    types = read_types(tmp_path / "out.gguf")
+    head = {"q4_0": "q6_k", "q4_k_m": "q6_k", "q5_k_m": "q6_k"}.get(type_name, type_name)
+    assert types["output.weight"] == head
+    assert types["blk.0.ffn_up.weight"] == type_name.removesuffix("_m")
+    # Rows of 144 and 272 are no whole blocks: the vision tower stays in float16.
+    assert types["v.blk.0.ffn_down.weight"] == (type_name if type_name in ("f32", "bf16") else "f16")
+    assert (
+        types["v.patch_embd.weight"]
+        == types["v.position_embd.weight"]
+        == ("f32" if type_name == "f32" else "f16")
+    )
+    resampler = type_name if type_name in ("f32", "f16", "bf16") else "q8_0"
+    assert types["resampler.proj.weight"] == resampler
+
+
+@pytest.mark.parametrize("type_name", TYPES)
+def test_rows_that_blocks_do_not_divide_take_the_next_type(
+    folder: Folder, type_name: str, tmp_path: Path
+) -> None:
+    convert(folder.write(), tmp_path / "f32.gguf", "f32")
+    convert(folder.path, tmp_path / "out.gguf", type_name)
+    check_types(tmp_path / "out.gguf", tmp_path / "f32.gguf", type_name)
+    types = read_types(tmp_path / "out.gguf")
+    short = {"q4_k_m": "q5_0", "q5_k_m": "q5_1", "q6_k": "q8_0"}.get(type_name, type_name)
+    whole = type_name.removesuffix("_m")
+    assert types["blk.0.attn_q.weight"] == short  # rows of 128
+    assert types["blk.0.ffn_down.weight"] == whole  # rows of 256
+    assert types["v.blk.0.attn_q.weight"] == (
+        type_name if type_name in ("f32", "bf16") else "f16"
+    )  # rows of 36
+
+
+def test_the_mixes_name_the_layers_that_llama_quantize_names() -> None:
+    chosen = [0, 1, 2, 3, 6, 9, 12, 15, 18, 21, 24, 27, 30, 31, 32, 33, 34, 35]
+    assert [i for i in range(36) if is_sensitive(i, 36)] == chosen
+
+
+@needs_golden
+def test_mixes_store_sensitive_layers_better(tmp_path: Path) -> None:
+    convert(GOLDEN / "tiny-b" / "checkpoint", tmp_path / "out.gguf", "q4_k_m")
+    types = read_types(tmp_path / "out.gguf")
+    assert [types[f"blk.{i}.attn_v.weight"] for i in range(3)] == ["q4_k", "q4_k", "q6_k"]
+    assert [types[f"blk.{i}.attn_k.weight"] for i in range(3)] == ["q4_k"] * 3
+    assert types["token_embd.weight"] == "q4_k"
+
+
+def test_a_value_beyond_float16_makes_that_tensor_bf16(folder: Folder, tmp_path: Path) -> None:
+    folder.tensors["llm.model.layers.1.mlp.up_proj.weight"][5, 7] = -1e5
+    convert(folder.write(), tmp_path / "out.gguf", "f16")
+    types = read_types(tmp_path / "out.gguf")
+    assert types["blk.1.ffn_up.weight"] == "bf16"
+    assert types["blk.0.ffn_up.weight"] == "f16"
+    assert read_values(tmp_path / "out.gguf")["blk.1.ffn_up.weight"][5, 7] < -99000
+    with pytest.raises(ConvertError, match=r"blk\.1\.ffn_up\.weight"):
+        convert(folder.path, tmp_path / "q8_0.gguf", "q8_0")
+
+
+@pytest.mark.parametrize("type_name", TYPES)
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_values_that_are_no_numbers_are_refused(
+    folder: Folder, type_name: str, value: float, tmp_path: Path
+) -> None:
+    folder.tensors["llm.model.layers.0.self_attn.q_proj.weight"][1, 2] = value
+    with pytest.raises(ConvertError, match=r"blk\.0\.attn_q\.weight"):
+        convert(folder.write(), tmp_path / "out.gguf", type_name)
+    assert not list(tmp_path.glob("*gguf*"))
+
+
+def test_a_failed_run_leaves_the_old_file(
+    folder: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = tmp_path / "out.gguf"
+    target.write_bytes(b"old")
+    real, calls = writer.encode, []
+
+    def failing(values: Any, name: str) -> Any:
+        calls.append(name)
+        if len(calls) == 5:
+            raise OSError(28, "No space left on device")
+        return real(values, name)
+
+    monkeypatch.setattr(writer, "encode", failing)
+    with pytest.raises(OSError, match="No space"):
+        convert(folder.write(), target, "f32")
+    assert target.read_bytes() == b"old"
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["checkpoint", "out.gguf"]
+
+
+SLOW = """
+import sys, time
+from minicpmo_convert import cli, writer
+real = writer.encode
+writer.encode = lambda *args: (time.sleep(0.2), real(*args))[1]
+cli.main()
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals of this kind are not sent there")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_killed_run_leaves_no_file(folder: Folder, number: signal.Signals, tmp_path: Path) -> None:
+    command = [
+        sys.executable,
+        "-c",
+        SLOW,
+        str(folder.write()),
+        "-o",
+        str(tmp_path / "out.gguf"),
+        "--type",
+        "f32",
+    ]
+    run = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 60
+    while not any(p.stat().st_size > 4096 for p in tmp_path.glob(".out.gguf.*")):
+        assert run.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    run.send_signal(number)
+    _, errors = run.communicate(timeout=60)
+    assert run.returncode == 130
+    assert errors == "minicpmo-convert: interrupted, nothing written\n"
+    assert [p.name for p in tmp_path.iterdir()] == ["checkpoint"]
+
+
+def test_the_command_line_converts_and_requantizes(folder: Folder, tmp_path: Path) -> None:
+    target, again = str(tmp_path / "out.gguf"), str(tmp_path / "again.gguf")
+    done = CliRunner().invoke(app, [str(folder.write()), "-o", target, "--type", "f16"])
+    assert done.exit_code == 0, done.output
+    done = CliRunner().invoke(app, ["--requantize", target, "-o", again])
+    assert done.exit_code == 0, done.output
+    assert read_keys(Path(again))["general.file_type"] == 15
+
+
+def test_the_command_line_refuses_in_one_line(folder: Folder, tmp_path: Path) -> None:
+    del folder.tensors["llm.model.norm.weight"]
+    folder.tensors["evil\nname"] = np.zeros(1, np.float32)
+    command = [
+        sys.executable,
+        "-m",
+        "minicpmo_convert",
+        str(folder.write()),
+        "-o",
+        str(tmp_path / "out.gguf"),
+    ]
+    run = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert run.returncode == 1
+    assert run.stderr.startswith("minicpmo-convert: [checkpoint] expected the tensor llm.model.norm.weight")
+    assert run.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "arguments", [[], ["a", "--requantize", "b", "-o", "c"], ["a", "-o", "b", "--type", "q3"]]
+)
+def test_the_command_line_refuses_odd_arguments(arguments: list[str]) -> None:
+    assert CliRunner().invoke(app, arguments).exit_code == 2
