@@ -87,6 +87,8 @@ ggml_type parse_type(std::string_view name) {
     fail<ArgumentError>("[quantize] expected a tensor type such as f16 or q4_k, got {}", name);
 }
 
+std::string type_name(ggml_type type) { return ggml_type_name(type); }
+
 bool can_quantize(ggml_type type) {
     if (!is_known(type)) return false;
     const ggml_type_traits& traits = *ggml_get_type_traits(type);

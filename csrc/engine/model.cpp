@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "base/log.h"
+#include "core/quantize.h"
 
 namespace minicpmo {
 
@@ -79,7 +80,7 @@ Model::Forward Model::forward(const DecoderInput& input) const {
 }
 
 ggml_type default_kv_type(const ModelConfig& config) {
-    return config.llm.file_type == ggml_type_name(GGML_TYPE_F32) ? GGML_TYPE_F32 : GGML_TYPE_F16;
+    return config.llm.file_type == type_name(GGML_TYPE_F32) ? GGML_TYPE_F32 : GGML_TYPE_F16;
 }
 
 }  // namespace minicpmo

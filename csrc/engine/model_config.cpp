@@ -5,6 +5,7 @@
 #include <map>
 
 #include "base/error.h"
+#include "core/quantize.h"
 
 namespace minicpmo {
 
@@ -117,7 +118,7 @@ LlmConfig read_llm(const GgufFile& file) {
                           "[config] expected 1 to {} rows in token_embd.weight, got {}", kMaxTokens, embedding->ne[1]);
     llm.n_vocab = static_cast<int>(embedding->ne[1]);
     const TensorInfo* ffn = file.find_tensor("blk.0.ffn_gate.weight");
-    llm.file_type = ffn != nullptr ? ggml_type_name(ffn->type) : "unknown";
+    llm.file_type = ffn != nullptr ? type_name(ffn->type) : "unknown";
     return llm;
 }
 

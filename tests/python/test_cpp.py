@@ -1,0 +1,45 @@
+"""Builds and runs the C++ tests, and the GGUF mutations under sanitizers. Needs a C++20 compiler and doctest."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+N_MUTANT = 2000
+
+
+def run(*command: str | Path) -> str:
+    done = subprocess.run([str(c) for c in command], cwd=ROOT, capture_output=True, text=True, check=False)
+    output = done.stdout + done.stderr
+    assert done.returncode == 0, f"{' '.join(map(str, command))} exited with {done.returncode}:\n{output[-6000:]}"
+    return output
+
+
+def has_doctest() -> bool:
+    folders = ["/usr/include", "/usr/local/include", "/opt/homebrew/include"]
+    return any((Path(folder) / "doctest" / "doctest.h").exists() for folder in folders)
+
+
+def build(preset: str, folder: Path, *targets: str) -> None:
+    if not has_doctest():
+        reason = "the C++ tests need doctest: apt-get install doctest-dev, brew install doctest"
+        if os.environ.get("CI"):
+            pytest.fail(reason)
+        pytest.skip(reason)
+    run("cmake", "--preset", preset, "-B", folder, f"-DPython_EXECUTABLE={sys.executable}")
+    run("cmake", "--build", folder, *(("--target", *targets) if targets else ()))
+
+
+def test_the_cpp_tests_pass(tmp_path: Path) -> None:
+    build("tests", tmp_path)
+    print(run("ctest", "--test-dir", tmp_path, "--output-on-failure"))
+
+
+def test_damaged_model_files_are_refused_under_sanitizers(tmp_path: Path) -> None:
+    build("asan", tmp_path, "fuzz_gguf")
+    output = run(tmp_path / "tests" / "cpp" / "fuzz_gguf", "--builtin", str(N_MUTANT), "1")
+    print(output)
+    assert f"{N_MUTANT} mutated files" in output
