@@ -8,6 +8,7 @@ namespace minicpmo {
 
 namespace {
 
+constexpr size_t kMostSlices = 3;        // of one tensor: a fused query, key and value
 constexpr size_t kTensorAlignment = 32;  // what ggml's CPU kernels expect of a tensor's address
 
 template <class Shape>
@@ -76,9 +77,19 @@ Tensor WeightScope::get_f32(std::string_view name, std::initializer_list<int64_t
     return try_get_f32(name, ne);
 }
 
+Tensor WeightScope::slice(Tensor tensor, int64_t begin, int64_t n) const {
+    ggml_context* ctx = weights_->context_.get();
+    const Tensor view = tensor->ne[1] == 1
+                            ? ggml_view_1d(ctx, tensor, n, static_cast<size_t>(begin) * tensor->nb[0])
+                            : ggml_view_2d(ctx, tensor, tensor->ne[0], n, tensor->nb[1], static_cast<size_t>(begin) * tensor->nb[1]);
+    ggml_backend_view_init(view);
+    return view;
+}
+
 Weights::Weights(std::shared_ptr<const GgufFile> file, const Backend& backend) : file_(std::move(file)) {
     const size_t n_tensor = file_->tensors().size();
-    context_.reset(ggml_init({ggml_tensor_overhead() * (n_tensor + 1), nullptr, true}));
+    const size_t n_header = 1 + n_tensor * (1 + kMostSlices);
+    context_.reset(ggml_init({ggml_tensor_overhead() * n_header, nullptr, true}));
     check<OutOfMemoryError>(context_ != nullptr, "[weights] no memory for {} tensor headers", n_tensor);
     for (const TensorInfo& info : file_->tensors()) {
         const Tensor tensor = ggml_new_tensor(context_.get(), info.type, GGML_MAX_DIMS, info.ne.data());

@@ -32,6 +32,8 @@ public:
     Tensor get_f32(std::string_view name, std::initializer_list<int64_t> ne) const;
     Tensor try_get_f32(std::string_view name, std::initializer_list<int64_t> ne) const;
     bool has(std::string_view name) const;
+    // Outputs [begin, begin + n) of a matrix [n_in, n_out] or a bias [n_out], as a view.
+    Tensor slice(Tensor tensor, int64_t begin, int64_t n) const;
 
 private:
     friend class Weights;

@@ -21,6 +21,25 @@ nn::GatedMlp bind_mlp(const WeightScope& blk, const DecoderConfig& c) {
             nn::bind_linear(blk / "ffn_down", c.n_ff, c.n_embd, nn::Bias::no)};
 }
 
+struct Qkv {
+    nn::Linear q, k, v;
+};
+
+// Query, key and value are three tensors, or rows q | k | v of one (newer llama.cpp converters).
+Qkv bind_qkv(const WeightScope& blk, int64_t n_embd, int64_t n_q, int64_t n_kv) {
+    if (!blk.has("attn_qkv.weight")) {
+        return {nn::bind_linear(blk / "attn_q", n_embd, n_q, nn::Bias::optional),
+                nn::bind_linear(blk / "attn_k", n_embd, n_kv, nn::Bias::optional),
+                nn::bind_linear(blk / "attn_v", n_embd, n_kv, nn::Bias::optional)};
+    }
+    const nn::Linear fused = nn::bind_linear(blk / "attn_qkv", n_embd, n_q + 2 * n_kv, nn::Bias::optional);
+    const auto part = [&](int64_t begin, int64_t n) {
+        return nn::Linear{blk.slice(fused.weight, begin, n),
+                          fused.bias != nullptr ? blk.slice(fused.bias, begin, n) : nullptr};
+    };
+    return {part(0, n_q), part(n_q, n_kv), part(n_q + n_kv, n_kv)};
+}
+
 }  // namespace
 
 struct Decoder::Step {
@@ -41,11 +60,12 @@ Decoder::Decoder(const DecoderConfig& config, const WeightScope& scope) : config
     const int64_t n_kv = int64_t{config.n_head_kv} * config.d_head;
     for (int i = 0; i < config.n_layer; ++i) {
         const WeightScope blk = scope / "blk" / i;
+        const Qkv qkv = bind_qkv(blk, n_embd, n_q, n_kv);
         Layer layer{
             .attn_norm = nn::bind_rms_norm(blk / "attn_norm", n_embd, config.norm_eps),
-            .q = nn::bind_linear(blk / "attn_q", n_embd, n_q, nn::Bias::optional),
-            .k = nn::bind_linear(blk / "attn_k", n_embd, n_kv, nn::Bias::optional),
-            .v = nn::bind_linear(blk / "attn_v", n_embd, n_kv, nn::Bias::optional),
+            .q = qkv.q,
+            .k = qkv.k,
+            .v = qkv.v,
             .out = nn::bind_linear(blk / "attn_output", n_q, n_embd, nn::Bias::optional),
             .q_norm = {},
             .k_norm = {},
