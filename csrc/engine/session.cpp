@@ -163,6 +163,9 @@ std::optional<Piece> Session::next() {
                                     .logits.data);
         } catch (const InterruptedError&) {
             return finish("interrupted");
+        } catch (...) {
+            is_generating_ = false;  // a full context ends the answer; what was said so far stays
+            throw;
         }
         unread_.reset();
         timings_.decode_s += watch.seconds();

@@ -51,7 +51,10 @@ inline std::vector<Message> to_messages(const py::list& messages) {
             if (py::isinstance<py::str>(part)) {
                 message.content.push_back({PartKind::text, part.cast<std::string>(), {}});
             } else {
-                message.content.push_back({PartKind::image, {}, to_view(part.cast<py::array>())});
+                // A cast from anything else would make a temporary array that the view outlives.
+                check<ArgumentError>(py::isinstance<py::array>(part), "[messages] expected str or array parts, got {}",
+                                     std::string(py::str(py::type::of(part))));
+                message.content.push_back({PartKind::image, {}, to_view(py::reinterpret_borrow<py::array>(part))});
             }
         }
     }

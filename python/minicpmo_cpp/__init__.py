@@ -1,0 +1,24 @@
+"""MiniCPM-o on the machine you own: text and images in, text out."""
+
+from minicpmo_cpp._core import (
+    ContextFullError,
+    GenerationInterruptedError,
+    MiniCPMOError,
+    ModelFileError,
+    UnsupportedModelError,
+    __version__,
+    devices,
+)
+from minicpmo_cpp.answer import Answer
+from minicpmo_cpp.messages import system_prompt
+from minicpmo_cpp.model import Model
+from minicpmo_cpp.session import Session
+from minicpmo_cpp.tokenizer import Tokenizer
+from minicpmo_cpp.types import ChatResult, Forward, Piece, Progress, Prompt, Timings
+
+# fmt: off
+__all__ = [
+    "Answer", "ChatResult", "ContextFullError", "Forward", "GenerationInterruptedError", "MiniCPMOError",
+    "Model", "ModelFileError", "Piece", "Progress", "Prompt", "Session", "Timings", "Tokenizer",
+    "UnsupportedModelError", "__version__", "devices", "system_prompt",
+]

@@ -1,0 +1,221 @@
+"""minicpmo-cli: questions to a model file, in one shot or at a terminal."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from contextlib import ExitStack
+from dataclasses import asdict
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+try:
+    import typer
+
+    from minicpmo_cpp.chat_loop import ChatLoop, answer_once
+except ImportError as missing:
+    raise SystemExit(f"minicpmo-cli: {missing}; pip install 'minicpmo-cpp[cli]'") from None
+
+from minicpmo_cpp import __version__
+from minicpmo_cpp._core import MiniCPMOError, ModelFileError, UnsupportedModelError
+from minicpmo_cpp.media import to_pixels
+from minicpmo_cpp.model import Model
+from minicpmo_cpp.terminal import encodes_all, forget_stdout, prepare_streams, say, to_text, write
+from minicpmo_cpp.types import ChatResult, Pixels
+
+FAILED, USAGE, BAD_INPUT, INTERRUPTED = 1, 2, 3, 130  # exit codes; 0 is success
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+
+def main() -> None:
+    prepare_streams()
+    app(prog_name="minicpmo-cli")
+
+
+def _show_version(is_asked: bool) -> None:
+    if is_asked:
+        write(f"minicpmo-cli {__version__}\n")
+        raise typer.Exit
+
+
+@app.command(
+    epilog="Exit codes: 0 ok, 1 the engine or the model failed, 2 wrong arguments, 3 an image or model file "
+    "cannot be read, 130 interrupted."
+)
+def chat(
+    model: Annotated[str | None, typer.Option("-m", "--model", help="GGUF file; a demo if absent.")] = None,
+    image: Annotated[list[str] | None, typer.Option(help="Image file or data: URL; may be repeated.")] = None,
+    prompt: Annotated[
+        str | None, typer.Option("-p", "--prompt", help="What to ask; stdin if absent.")
+    ] = None,
+    system: Annotated[str | None, typer.Option(help="System prompt.")] = None,
+    think: Annotated[bool, typer.Option("--think", help="Let the model think first.")] = False,
+    temperature: Annotated[float, typer.Option(min=0, max=100, help="0 takes the likeliest token.")] = 0.7,
+    top_p: Annotated[float, typer.Option(min=0, max=1)] = 0.8,
+    top_k: Annotated[int, typer.Option(min=0, help="0 keeps all tokens.")] = 100,
+    min_p: Annotated[float, typer.Option(min=0, max=1)] = 0.0,
+    repeat_penalty: Annotated[float, typer.Option(min=0, max=100, help="1 is none.")] = 1.02,
+    max_tokens: Annotated[int, typer.Option(min=1, help="Most tokens of an answer.")] = 4096,
+    seed: Annotated[
+        int | None, typer.Option(min=0, max=2**64 - 1, help="Makes the answer repeatable.")
+    ] = None,
+    threads: Annotated[int, typer.Option("-t", "--threads", min=0, help="0 uses all cores.")] = 0,
+    ctx: Annotated[int, typer.Option("-c", "--ctx", min=0, help="Most tokens; 0 is the model's own.")] = 0,
+    device: Annotated[str, typer.Option(help="auto, cpu or a device of the engine.")] = "auto",
+    max_slices: Annotated[int | None, typer.Option(min=1, max=64, help="Most slices of an image.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of text.")] = False,
+    verbose: Annotated[bool, typer.Option("-v", "--verbose", help="Timings on stderr.")] = False,
+    allow_remote: Annotated[
+        bool, typer.Option("--allow-remote", help="Fetch images from http(s) URLs.")
+    ] = False,
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_show_version, help="Show the version.")
+    ] = False,
+) -> None:
+    """Ask MiniCPM-o about text and images. Without a prompt, at a terminal, it chats."""
+    is_chat = prompt is None and sys.stdin is not None and sys.stdin.isatty()
+    if is_chat and as_json:
+        raise typer.BadParameter("expected --prompt with --json", param_hint="--json")
+    saying = {
+        "max_new_tokens": max_tokens,
+        "temperature": temperature,
+        "top_p": top_p,
+        "top_k": top_k,
+        "min_p": min_p,
+        "repetition_penalty": repeat_penalty,
+        "seed": seed,
+        "enable_thinking": think,
+    }
+    reading = {"max_slice_nums": max_slices}
+    try:
+        images = [to_pixels(path, allow_remote=allow_remote) for path in image or []]
+        text = "" if is_chat else _read_prompt(prompt)
+        if not is_chat and not text and not images:
+            raise typer.BadParameter("expected a prompt or an image, got neither", param_hint="--prompt")
+        with ExitStack() as stack:
+            path = _model_path(model, stack)
+            opened = Model.load(path, device=device, n_threads=threads, allow_remote=allow_remote)
+
+            def report(result: ChatResult) -> None:
+                if verbose:
+                    say(_timings_line(result))
+
+            session = stack.enter_context(opened.session(n_ctx=ctx))
+            system = None if system is None else to_text(system)
+            if is_chat:
+                loop = ChatLoop(
+                    opened,
+                    session,
+                    system=system,
+                    images=images,
+                    reading=reading,
+                    saying=saying,
+                    on_answer=report,
+                )
+                loop.run()
+                return
+            messages = _messages(system, images, text)
+            result = answer_once(session, messages, reading, saying, is_shown=not as_json)
+            write(_as_json(result, opened, path) + "\n" if as_json else "\n")
+            report(result)
+            if result.stop_reason == "interrupted":
+                raise typer.Exit(INTERRUPTED)
+    except BrokenPipeError:  # who read the answer has enough
+        forget_stdout()
+    except KeyboardInterrupt:
+        _leave_now(INTERRUPTED)
+    except Exception as error:
+        _explain(error)
+
+
+def _read_prompt(prompt: str | None) -> str:
+    if prompt is not None:
+        return to_text(prompt)
+    return to_text(sys.stdin.buffer.read()).strip() if sys.stdin is not None else ""
+
+
+def _messages(system: str | None, images: list[Pixels], text: str) -> list[dict[str, Any]]:
+    messages: list[dict[str, Any]] = [{"role": "user", "content": [*images, text] if text else images}]
+    return messages if system is None else [{"role": "system", "content": system}, *messages]
+
+
+def _model_path(given: str | None, stack: ExitStack) -> Path:
+    if given is None:
+        demo = resources.files("minicpmo_cpp") / "data" / "demo.gguf"
+        path = stack.enter_context(resources.as_file(demo))
+        if not path.is_file():
+            raise ModelFileError("[cli] expected --model, got none, and this installation has no demo model")
+        say("no --model given: this is the demo model, whose random weights answer nonsense")
+        return path
+    path = Path(given)
+    if not path.exists():
+        raise ModelFileError(f"[cli] expected a GGUF file, got nothing ({path})")
+    if path.is_dir():
+        raise ModelFileError(
+            f"[cli] expected a GGUF file, got a folder; minicpmo-convert makes one of it ({path})"
+        )
+    return path
+
+
+def _as_json(result: ChatResult, model: Model, path: Path) -> str:
+    timings = asdict(result.timings)
+    timings |= {name: getattr(result.timings, name) for name in ("prefill_tok_per_s", "decode_tok_per_s")}
+    fields = {
+        "text": result.text,
+        "token_ids": result.token_ids,
+        "stop_reason": result.stop_reason,
+        "timings": timings,
+        "model": {"name": model.config["name"], "path": str(path), "type": model.config["llm"]["type"]},
+    }
+    return json.dumps(fields, ensure_ascii=not encodes_all())
+
+
+def _timings_line(result: ChatResult) -> str:
+    t = result.timings
+    parts = [
+        f"load {t.load_s:.2f} s",
+        f"vision {t.vision_s:.2f} s for {t.n_slice} slices",
+        f"prompt {t.n_prompt} tokens at {t.prefill_tok_per_s:.1f} tok/s",
+        f"first token {t.first_token_s:.2f} s",
+        f"answer {len(result.token_ids)} tokens at {t.decode_tok_per_s:.1f} tok/s",
+    ]
+    peak = _peak_bytes()
+    if peak is not None:
+        parts.append(f"peak memory {peak / 2**20:.0f} MiB")
+    return ", ".join(parts)
+
+
+def _peak_bytes() -> int | None:
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def _explain(error: Exception) -> NoReturn:
+    """One line for the user and the exit code that goes with it."""
+    if isinstance(error, (typer.Exit, typer.BadParameter)):
+        raise error
+    line = " ".join(str(error).split()) or type(error).__name__
+    say(f"minicpmo-cli: {line}")
+    if isinstance(error, UnsupportedModelError):
+        raise typer.Exit(FAILED)
+    if isinstance(error, (ModelFileError, FileNotFoundError)) or line.startswith(("[image]", "[remote]")):
+        raise typer.Exit(BAD_INPUT)
+    is_argument = isinstance(error, (ValueError, TypeError)) and not isinstance(error, MiniCPMOError)
+    raise typer.Exit(USAGE if is_argument else FAILED)
+
+
+def _leave_now(code: int) -> NoReturn:
+    """Leaves without waiting for the engine's thread."""
+    say("interrupted")
+    os._exit(code)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,114 @@
+"""What the package hands out: plain values without behaviour."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple, TypeAlias, TypedDict
+
+import numpy as np
+from numpy.typing import NDArray
+
+Pixels: TypeAlias = NDArray[np.uint8]  # [h, w, 3], C-contiguous
+Messages: TypeAlias = Any  # one str, or a list of {"role", "content"}; messages.py checks it
+
+
+class Piece(str):
+    """A streamed piece of an answer: a str that knows its token.
+
+    `token_id` is -1 for what closes a character whose bytes never became complete. The text is empty while a
+    character is incomplete.
+    """
+
+    __slots__ = ("token_id",)
+    token_id: int
+
+    def __new__(cls, text: str, token_id: int = -1) -> Piece:
+        piece = super().__new__(cls, text)
+        piece.token_id = token_id
+        return piece
+
+    @property
+    def text(self) -> str:
+        return str(self)
+
+
+class Progress(NamedTuple):
+    """How far the running prefill is; readable from any thread."""
+
+    n_slice_done: int
+    n_slice: int
+    n_token_done: int
+    n_token: int
+
+
+@dataclass(frozen=True)
+class Timings:
+    """Where the time of one turn went. Decoding counts the steps after the first token."""
+
+    load_s: float = 0.0  # opening the model file
+    vision_s: float = 0.0  # encoding the pictures
+    n_slice: int = 0
+    prefill_s: float = 0.0  # reading the prompt, pictures encoded
+    n_prompt: int = 0
+    first_token_s: float = 0.0  # from the beginning of the answer, the prompt read
+    decode_s: float = 0.0
+    n_decoded: int = 0
+
+    @property
+    def prefill_tok_per_s(self) -> float:
+        return self.n_prompt / self.prefill_s if self.prefill_s > 0 else 0.0
+
+    @property
+    def decode_tok_per_s(self) -> float:
+        return self.n_decoded / self.decode_s if self.decode_s > 0 else 0.0
+
+
+@dataclass(frozen=True)
+class ChatResult:
+    """A whole answer. str(result) is its text."""
+
+    text: str
+    token_ids: list[int]
+    timings: Timings
+    stop_reason: str  # "stop", "length" or "interrupted"
+
+    def __str__(self) -> str:
+        return self.text
+
+
+@dataclass(frozen=True, eq=False)
+class Prompt:
+    """Messages as the decoder reads them."""
+
+    text: str  # rendered, pictures as "<image>./</image>"
+    ids: NDArray[np.int32]  # [n]; <unk> where a picture goes
+    embeds: NDArray[np.float32]  # [n, n_embd], pictures included
+
+
+@dataclass(frozen=True, eq=False)
+class Forward:
+    """What the language model computes for a sequence."""
+
+    logits: NDArray[np.float32]  # [n_vocab] of the last row
+    hidden: NDArray[np.float32]  # [n, n_embd] after the final norm
+
+
+class ChatOptions(TypedDict, total=False):
+    """Keywords of Model.chat, `stream` aside; their defaults stand there."""
+
+    max_new_tokens: int
+    temperature: float
+    top_p: float
+    top_k: int
+    min_p: float
+    repetition_penalty: float
+    seed: int | None
+    enable_thinking: bool
+    max_slice_nums: int | None
+    use_image_id: bool | None
+    use_tts_template: bool
+    omni_mode: bool
+    parse_special: bool
+    ignore_stop: bool
+    n_ctx: int
+    kv_type: str | None

@@ -1,0 +1,77 @@
+"""Tiny models for the tests: golden checkpoints converted once, or the demo model where there are none."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import minicpmo_cpp
+import pytest
+from minicpmo_cpp import Model
+from minicpmo_cpp.parity import Golden
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+SETS = ("tiny-a", "tiny-b")
+
+
+@pytest.fixture(scope="session")
+def golden() -> Path:
+    """The folder of the golden data."""
+    folder = Path(os.environ.get("MINICPMO_GOLDEN", REPOSITORY.parent / "shared" / "golden"))
+    if not (folder / "tokens.json").exists():
+        pytest.skip(f"no golden data in {folder}; MINICPMO_GOLDEN names another folder")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def convert_once(golden: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, str], Path]:
+    """(golden set, type) -> a GGUF file."""
+    convert = pytest.importorskip("minicpmo_convert.convert").convert
+    folder = tmp_path_factory.mktemp("models")
+
+    def converted(name: str, type_name: str) -> Path:
+        path = folder / f"{name}-{type_name}.gguf"
+        if not path.exists():
+            convert(golden / name / "checkpoint", path, type_name)
+        return path
+
+    return converted
+
+
+@pytest.fixture(scope="session")
+def model_path(request: pytest.FixtureRequest) -> Path:
+    """Any tiny model that reads text and images."""
+    demo = Path(minicpmo_cpp.__file__).parent / "data" / "demo.gguf"
+    try:
+        converted = request.getfixturevalue("convert_once")
+    except pytest.skip.Exception:
+        if not demo.exists():
+            raise
+        return demo
+    path: Path = converted("tiny-a", "f32")
+    return path
+
+
+@pytest.fixture(scope="session")
+def model(model_path: Path) -> Model:
+    return Model.load(model_path, n_threads=1)
+
+
+@pytest.fixture(scope="session", params=SETS)
+def golden_set(request: pytest.FixtureRequest, golden: Path) -> Golden:
+    return Golden(golden / request.param)
+
+
+@pytest.fixture(scope="session")
+def golden_model(golden_set: Golden, convert_once: Callable[[str, str], Path]) -> Model:
+    """The golden set's model at f32."""
+    return Model.load(convert_once(golden_set.name, "f32"))
+
+
+@pytest.fixture
+def environment() -> dict[str, str]:
+    """For subprocesses: the packages that this process imports, UTF-8, no colours."""
+    paths = os.pathsep.join(path for path in sys.path if path)
+    return os.environ | {"PYTHONPATH": paths, "PYTHONIOENCODING": "utf-8", "NO_COLOR": "1", "TERM": "dumb"}

@@ -1,0 +1,73 @@
+"""The engine against the official code's numbers."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from minicpmo_cpp import Model
+from minicpmo_cpp.parity import (
+    CONVERSATIONS,
+    Golden,
+    Row,
+    compare_model,
+    relative_l2,
+    share_different,
+    to_table,
+)
+
+MODULES = {
+    "image": 31,
+    "vision": 4,
+    "resampler": 4,
+    "prompt text": len(CONVERSATIONS),
+    "prompt ids": len(CONVERSATIONS),
+    "embeds": 1,
+    "logits": len(CONVERSATIONS),
+    "hidden": len(CONVERSATIONS),
+    "greedy ids": len(CONVERSATIONS),
+}
+
+
+@pytest.fixture(scope="module")
+def rows(golden_set: Golden, golden_model: Model) -> list[Row]:
+    return list(compare_model(golden_set, golden_model, "f32"))
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_f32_equals_the_official_code(rows: list[Row], module: str) -> None:
+    mine = [row for row in rows if row.module == module]
+    assert len(mine) == MODULES[module]
+    assert all(row.limit is not None for row in mine)
+    assert not [row for row in mine if not row.is_within]
+
+
+def test_the_measures_see_differences() -> None:
+    ones = np.ones((2, 3), np.float32)
+    assert relative_l2(ones, ones) == 0
+    assert relative_l2(ones * 1.01, ones) == pytest.approx(0.01, rel=1e-4)
+    assert relative_l2(ones[:1], ones) == float("inf")
+    assert not Row("m", "f32", "x", "y", float("nan"), 1.0).is_within
+    assert share_different([1, 2, 3], [1, 2, 4]) == pytest.approx(1 / 3)
+    assert share_different([], [1]) == 1
+    assert "FAIL" in to_table([Row("m", "f32", "x", "y", 0.5, 0.1)])
+
+
+def test_the_command_prints_a_table_and_json(golden: Path, environment: dict[str, str]) -> None:
+    command = [sys.executable, "-m", "minicpmo_cpp.parity", "--golden", str(golden), "--models", "tiny-b"]
+    result = subprocess.run(
+        [*command, "--types", "q8_0", "--json"], env=environment, capture_output=True, text=True, check=True
+    )
+    found = json.loads(result.stdout)
+    own = [row for row in found if row["module"] == "logits to own f32"]
+    assert len(own) == len(CONVERSATIONS)
+    assert all(0 < row["error"] < 0.1 for row in own)
+    refused = subprocess.run(
+        [*command, "--models", "tiny-z"], env=environment, capture_output=True, text=True
+    )
+    assert refused.returncode == 2
+    assert "tiny-z" in refused.stderr
