@@ -66,14 +66,17 @@ Backend::Backend(const BackendOptions& options) {
         for (const auto& name : devices()) known += ", " + name;
         fail<ArgumentError>("[backend] expected a device among {}; got \"{}\"", known, options.device);
     }
-    // A session's matrix products share their rows over the threads, so a thread more than processors only waits.
+    // A session's matrix products share their rows over the threads, so a thread more than processors only
+    // waits.
     const int n_processor = std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
     n_threads_ = options.n_threads > 0 ? options.n_threads : n_processor;
 }
 
 std::string Backend::name() const { return ggml_backend_dev_name(device_); }
 
-ggml_backend_buffer_type_t Backend::weight_buffer_type() const { return ggml_backend_dev_buffer_type(device_); }
+ggml_backend_buffer_type_t Backend::weight_buffer_type() const {
+    return ggml_backend_dev_buffer_type(device_);
+}
 
 std::vector<ggml_backend_ptr> Backend::make_handles() const {
     std::vector<ggml_backend_ptr> handles;

@@ -1,5 +1,6 @@
 #pragma once
-// Backend: the devices one model runs on, chosen once. Handles that compute are made from it, one set per Workspace.
+// Backend: the devices one model runs on, chosen once. Handles that compute are made from it, one set per
+// Workspace.
 
 #include <ggml-backend.h>
 #include <ggml-cpp.h>
@@ -10,8 +11,9 @@
 namespace minicpmo {
 
 struct BackendOptions {
-    std::string device = "auto";  // "auto": the first GPU, else the CPU; "cpu"; or a name that devices() lists
-    int n_threads = 0;            // 0: all processors this process may use
+    std::string device =
+        "auto";         // "auto": the first GPU, else the CPU; "cpu"; or a name that devices() lists
+    int n_threads = 0;  // 0: all processors this process may use
 };
 
 class Backend {

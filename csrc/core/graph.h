@@ -21,15 +21,16 @@ public:
     ggml_cgraph* cgraph() const { return cgraph_; }
     bool on_cpu() const { return on_cpu_; }  // our own kernels run there, a GPU takes ggml's operations
 
-    Tensor input(const std::string& name, ggml_type type, std::initializer_list<int64_t> ne);  // filled before each run
+    Tensor input(const std::string& name, ggml_type type,
+                 std::initializer_list<int64_t> ne);                // filled before each run
     Tensor name(Tensor tensor, const char* label, int layer = -1);  // a label for whoever looks at the graph
     void output(const std::string& name, Tensor tensor);            // kept until it is read
-    void run(Tensor tensor);                                        // a node wanted for its effect: a cache write
+    void run(Tensor tensor);  // a node wanted for its effect: a cache write
 
     // A node that several others derive from `source`: made by `make` for the first, given to the rest.
     Tensor shared(Tensor source, const std::function<Tensor()>& make);
 
-    Tensor find_input(const std::string& name) const;   // throws Error if the graph has none of that name
+    Tensor find_input(const std::string& name) const;  // throws Error if the graph has none of that name
     Tensor find_output(const std::string& name) const;
 
 private:

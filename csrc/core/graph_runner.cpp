@@ -12,7 +12,8 @@ GraphRunner::GraphRunner(std::span<const ggml_backend_ptr> handles, size_t max_n
     for (const auto& handle : handles) raw.push_back(handle.get());
     scheduler_.reset(
         ggml_backend_sched_new(raw.data(), nullptr, static_cast<int>(raw.size()), max_nodes, false, true));
-    check<OutOfMemoryError>(scheduler_ != nullptr, "[graph] no memory for a scheduler of {} nodes", max_nodes);
+    check<OutOfMemoryError>(scheduler_ != nullptr, "[graph] no memory for a scheduler of {} nodes",
+                            max_nodes);
 }
 
 void GraphRunner::prepare(const GraphKey& key, const std::function<void(Graph&)>& build) {
@@ -31,12 +32,19 @@ void GraphRunner::set_bytes(const std::string& input, const void* data, size_t n
     const Tensor tensor = graph_->find_input(input);
     check<Error>(ggml_nbytes(tensor) == n_bytes, "[graph] input {}: expected {} bytes, got {}", input,
                  ggml_nbytes(tensor), n_bytes);
-    if (tensor->buffer != nullptr) ggml_backend_tensor_set(tensor, data, 0, n_bytes);  // unused inputs have no memory
+    if (tensor->buffer != nullptr)
+        ggml_backend_tensor_set(tensor, data, 0, n_bytes);  // unused inputs have no memory
 }
 
-void GraphRunner::set(const std::string& input, std::span<const float> v) { set_bytes(input, v.data(), v.size_bytes()); }
-void GraphRunner::set(const std::string& input, std::span<const int32_t> v) { set_bytes(input, v.data(), v.size_bytes()); }
-void GraphRunner::set(const std::string& input, std::span<const int64_t> v) { set_bytes(input, v.data(), v.size_bytes()); }
+void GraphRunner::set(const std::string& input, std::span<const float> v) {
+    set_bytes(input, v.data(), v.size_bytes());
+}
+void GraphRunner::set(const std::string& input, std::span<const int32_t> v) {
+    set_bytes(input, v.data(), v.size_bytes());
+}
+void GraphRunner::set(const std::string& input, std::span<const int64_t> v) {
+    set_bytes(input, v.data(), v.size_bytes());
+}
 void GraphRunner::set(const std::string& input, std::span<const ggml_fp16_t> v) {
     set_bytes(input, v.data(), v.size_bytes());
 }
@@ -51,15 +59,17 @@ void GraphRunner::compute() {
 
 void GraphRunner::read(const std::string& output, std::span<float> dst) const {
     const Tensor tensor = graph_->find_output(output);
-    check<Error>(ggml_nbytes(tensor) == dst.size_bytes(), "[graph] output {}: expected room for {} bytes, got {}", output,
-                 ggml_nbytes(tensor), dst.size_bytes());
+    check<Error>(ggml_nbytes(tensor) == dst.size_bytes(),
+                 "[graph] output {}: expected room for {} bytes, got {}", output, ggml_nbytes(tensor),
+                 dst.size_bytes());
     ggml_backend_tensor_get(tensor, dst.data(), 0, dst.size_bytes());
 }
 
 Workspace::Workspace(std::shared_ptr<const Backend> backend)
     : backend_(std::move(backend)), handles_(backend_->make_handles()) {
     ggml_backend_cpu_set_abort_callback(
-        handles_.back().get(), [](void* self) { return static_cast<Workspace*>(self)->is_interrupted(); }, this);
+        handles_.back().get(), [](void* self) { return static_cast<Workspace*>(self)->is_interrupted(); },
+        this);
 }
 
 GraphRunner& Workspace::runner(const std::string& component, size_t max_nodes) {

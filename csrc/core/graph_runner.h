@@ -1,6 +1,7 @@
 #pragma once
-// GraphRunner: scratch memory and the last built graph of one component; a graph whose key has not changed is run again.
-// Workspace: the runners of one session, and the compute handles they share. Neither is thread-safe; interrupt() is.
+// GraphRunner: scratch memory and the last built graph of one component; a graph whose key has not changed is
+// run again. Workspace: the runners of one session, and the compute handles they share. Neither is
+// thread-safe; interrupt() is.
 
 #include <atomic>
 #include <functional>
@@ -28,7 +29,7 @@ public:
     void set(const std::string& input, std::span<const int32_t> values);
     void set(const std::string& input, std::span<const int64_t> values);
     void set(const std::string& input, std::span<const ggml_fp16_t> values);
-    void compute();                                                   // throws InterruptedError
+    void compute();                                                    // throws InterruptedError
     void read(const std::string& output, std::span<float> dst) const;  // sizes must match
 
 private:

@@ -26,8 +26,8 @@ KvCache::KvCache(const KvShape& shape, std::shared_ptr<const Backend> backend)
         type == GGML_TYPE_F32 || type == GGML_TYPE_F16 || type == GGML_TYPE_BF16 || type == GGML_TYPE_Q8_0,
         "[kv cache] expected type f32, f16, bf16 or q8_0, got {}", ggml_type_name(type));
     check<ArgumentError>(shape.d_head % ggml_blck_size(type) == 0,
-                         "[kv cache] expected d_head to be a multiple of {} for {}, got {}", ggml_blck_size(type),
-                         ggml_type_name(type), shape.d_head);
+                         "[kv cache] expected d_head to be a multiple of {} for {}, got {}",
+                         ggml_blck_size(type), ggml_type_name(type), shape.d_head);
     check<ArgumentError>(shape.n_ctx > 0, "[kv cache] expected n_ctx > 0, got {}", shape.n_ctx);
 }
 
@@ -35,8 +35,9 @@ size_t KvCache::n_bytes() const { return buffer_ ? ggml_backend_buffer_get_size(
 
 void KvCache::reserve(int n) {
     const int64_t needed = int64_t{length_} + n;
-    check<ContextFullError>(needed <= shape_.n_ctx, "[kv cache] expected at most {} tokens in the context, got {} + {}",
-                            shape_.n_ctx, length_, n);
+    check<ContextFullError>(needed <= shape_.n_ctx,
+                            "[kv cache] expected at most {} tokens in the context, got {} + {}", shape_.n_ctx,
+                            length_, n);
     if (needed <= capacity_) return;
     int64_t capacity = std::max(capacity_, kFirstCapacity);
     while (capacity < needed) capacity *= 2;
@@ -44,7 +45,8 @@ void KvCache::reserve(int n) {
 }
 
 void KvCache::truncate(int n) {
-    check<ArgumentError>(n >= 0 && n <= length_, "[kv cache] expected a length of 0 to {}, got {}", length_, n);
+    check<ArgumentError>(n >= 0 && n <= length_, "[kv cache] expected a length of 0 to {}, got {}", length_,
+                         n);
     length_ = n;
 }
 

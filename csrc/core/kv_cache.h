@@ -32,9 +32,15 @@ public:
     void advance(int n) { length_ += n; }  // n cells were written behind the last one
     void truncate(int n);                  // keeps cells [0, n)
 
-    Tensor keys(int layer) const { return keys_[static_cast<size_t>(layer)]; }      // [d_head * n_head_kv, capacity]
-    Tensor values(int layer) const { return values_[static_cast<size_t>(layer)]; }  // [d_head * n_head_kv, capacity]
-    int64_t generation() const { return generation_; }  // changes when the tensors move; part of a graph's key
+    Tensor keys(int layer) const {
+        return keys_[static_cast<size_t>(layer)];
+    }  // [d_head * n_head_kv, capacity]
+    Tensor values(int layer) const {
+        return values_[static_cast<size_t>(layer)];
+    }  // [d_head * n_head_kv, capacity]
+    int64_t generation() const {
+        return generation_;
+    }  // changes when the tensors move; part of a graph's key
 
 private:
     void grow(int capacity);

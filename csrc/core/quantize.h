@@ -12,12 +12,16 @@
 
 namespace minicpmo {
 
-ggml_type parse_type(std::string_view name);  // "f32", "q4_k", ... as ggml_type_name prints; throws ArgumentError
-std::string type_name(ggml_type type);        // the other way round
-bool can_quantize(ggml_type type);            // false for removed types and those that only an importance matrix can make
+ggml_type parse_type(
+    std::string_view name);             // "f32", "q4_k", ... as ggml_type_name prints; throws ArgumentError
+std::string type_name(ggml_type type);  // the other way round
+bool can_quantize(
+    ggml_type type);  // false for removed types and those that only an importance matrix can make
 
 // values: [n_col, n_row], n_col a multiple of the block size of `type`. n_threads 0: all processors.
-std::vector<std::byte> quantize(ggml_type type, std::span<const float> values, int64_t n_col, int n_threads = 0);
-std::vector<float> dequantize(ggml_type type, std::span<const std::byte> blocks, int64_t n_col, int n_threads = 0);
+std::vector<std::byte> quantize(ggml_type type, std::span<const float> values, int64_t n_col,
+                                int n_threads = 0);
+std::vector<float> dequantize(ggml_type type, std::span<const std::byte> blocks, int64_t n_col,
+                              int n_threads = 0);
 
 }  // namespace minicpmo

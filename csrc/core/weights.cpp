@@ -41,17 +41,23 @@ WeightScope WeightScope::operator/(std::string_view name) const {
     return {weights_, prefix_ + std::string(name) + "."};
 }
 
-WeightScope WeightScope::operator/(int index) const { return {weights_, prefix_ + std::to_string(index) + "."}; }
+WeightScope WeightScope::operator/(int index) const {
+    return {weights_, prefix_ + std::to_string(index) + "."};
+}
 
-bool WeightScope::has(std::string_view name) const { return weights_->entries_.contains(prefix_ + std::string(name)); }
+bool WeightScope::has(std::string_view name) const {
+    return weights_->entries_.contains(prefix_ + std::string(name));
+}
 
 Tensor WeightScope::try_get(std::string_view name, std::initializer_list<int64_t> ne) const {
     const auto found = weights_->entries_.find(prefix_ + std::string(name));
     if (found == weights_->entries_.end()) return nullptr;
     const Tensor tensor = found->second.tensor;
-    check<ModelFileError>(same_shape(tensor, ne), "[weights] tensor {}: expected shape {}, got {} ({})", tensor->name,
-                          shape_text(ne), shape_text(tensor->ne), weights_->file_->path().string());
-    check<ModelFileError>(is_computable(tensor->type), "[weights] tensor {}: expected a type that can be multiplied, got {} ({})",
+    check<ModelFileError>(same_shape(tensor, ne), "[weights] tensor {}: expected shape {}, got {} ({})",
+                          tensor->name, shape_text(ne), shape_text(tensor->ne),
+                          weights_->file_->path().string());
+    check<ModelFileError>(is_computable(tensor->type),
+                          "[weights] tensor {}: expected a type that can be multiplied, got {} ({})",
                           tensor->name, ggml_type_name(tensor->type), weights_->file_->path().string());
     found->second.used = true;
     return tensor;
@@ -59,8 +65,8 @@ Tensor WeightScope::try_get(std::string_view name, std::initializer_list<int64_t
 
 Tensor WeightScope::get(std::string_view name, std::initializer_list<int64_t> ne) const {
     const Tensor tensor = try_get(name, ne);
-    check<ModelFileError>(tensor != nullptr, "[weights] expected a tensor {}{} of shape {}, got none ({})", prefix_, name,
-                          shape_text(ne), weights_->file_->path().string());
+    check<ModelFileError>(tensor != nullptr, "[weights] expected a tensor {}{} of shape {}, got none ({})",
+                          prefix_, name, shape_text(ne), weights_->file_->path().string());
     return tensor;
 }
 
@@ -68,7 +74,8 @@ Tensor WeightScope::try_get_f32(std::string_view name, std::initializer_list<int
     const Tensor tensor = try_get(name, ne);
     check<ModelFileError>(tensor == nullptr || tensor->type == GGML_TYPE_F32,
                           "[weights] tensor {}{}: expected type f32, got {} ({})", prefix_, name,
-                          tensor == nullptr ? "" : ggml_type_name(tensor->type), weights_->file_->path().string());
+                          tensor == nullptr ? "" : ggml_type_name(tensor->type),
+                          weights_->file_->path().string());
     return tensor;
 }
 
@@ -81,7 +88,8 @@ Tensor WeightScope::slice(Tensor tensor, int64_t begin, int64_t n) const {
     ggml_context* ctx = weights_->context_.get();
     const Tensor view = tensor->ne[1] == 1
                             ? ggml_view_1d(ctx, tensor, n, static_cast<size_t>(begin) * tensor->nb[0])
-                            : ggml_view_2d(ctx, tensor, tensor->ne[0], n, tensor->nb[1], static_cast<size_t>(begin) * tensor->nb[1]);
+                            : ggml_view_2d(ctx, tensor, tensor->ne[0], n, tensor->nb[1],
+                                           static_cast<size_t>(begin) * tensor->nb[1]);
     ggml_backend_view_init(view);
     return view;
 }
@@ -123,7 +131,8 @@ void Weights::map_tensors() {
     if (n_copied > 0) {
         buffers_.emplace_back(ggml_backend_buft_alloc_buffer(ggml_backend_cpu_buffer_type(), n_copied));
         copies = buffers_.back().get();
-        check<OutOfMemoryError>(copies != nullptr, "[weights] no memory for {} bytes of unaligned tensors", n_copied);
+        check<OutOfMemoryError>(copies != nullptr, "[weights] no memory for {} bytes of unaligned tensors",
+                                n_copied);
     }
     for (const TensorInfo& info : file_->tensors()) {
         const Tensor tensor = entries_.at(info.name).tensor;
@@ -136,14 +145,16 @@ void Weights::map_tensors() {
             copy_offset += GGML_PAD(info.data.size(), kTensorAlignment);
         }
     }
-    for (const auto& buffer : buffers_) ggml_backend_buffer_set_usage(buffer.get(), GGML_BACKEND_BUFFER_USAGE_WEIGHTS);
+    for (const auto& buffer : buffers_)
+        ggml_backend_buffer_set_usage(buffer.get(), GGML_BACKEND_BUFFER_USAGE_WEIGHTS);
 }
 
 void Weights::upload_tensors(const Backend& backend) {
     if (file_->tensors().empty()) return;
-    buffers_.emplace_back(ggml_backend_alloc_ctx_tensors_from_buft(context_.get(), backend.weight_buffer_type()));
-    check<OutOfMemoryError>(buffers_.back() != nullptr, "[weights] {} has no room for {} bytes of weights", backend.name(),
-                            file_->n_bytes());
+    buffers_.emplace_back(
+        ggml_backend_alloc_ctx_tensors_from_buft(context_.get(), backend.weight_buffer_type()));
+    check<OutOfMemoryError>(buffers_.back() != nullptr, "[weights] {} has no room for {} bytes of weights",
+                            backend.name(), file_->n_bytes());
     ggml_backend_buffer_set_usage(buffers_.back().get(), GGML_BACKEND_BUFFER_USAGE_WEIGHTS);
     for (const TensorInfo& info : file_->tensors()) {
         ggml_backend_tensor_set(entries_.at(info.name).tensor, info.data.data(), 0, info.data.size());

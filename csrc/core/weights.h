@@ -25,7 +25,8 @@ class WeightScope {
 public:
     WeightScope operator/(std::string_view name) const;
     WeightScope operator/(int index) const;
-    // The tensor `prefix.name` of exactly the shape ne (ggml order). Throws ModelFileError with expected and actual.
+    // The tensor `prefix.name` of exactly the shape ne (ggml order). Throws ModelFileError with expected and
+    // actual.
     Tensor get(std::string_view name, std::initializer_list<int64_t> ne) const;
     Tensor try_get(std::string_view name, std::initializer_list<int64_t> ne) const;  // nullptr if absent
     // The same for what is added or multiplied element by element: F32 only.

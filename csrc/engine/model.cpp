@@ -31,12 +31,13 @@ Model::Model(std::shared_ptr<const GgufFile> file, const LoadOptions& options)
       tokenizer_(read_vocabulary(*file)),
       weights_(std::make_unique<Weights>(file, *backend_)),
       decoder_(config_.llm.decoder, weights_->root()),
-      embedding_{(weights_->root() / "token_embd").get("weight", {config_.llm.decoder.n_embd, config_.llm.n_vocab}),
-                 config_.llm.embedding_scale},
+      embedding_{
+          (weights_->root() / "token_embd").get("weight", {config_.llm.decoder.n_embd, config_.llm.n_vocab}),
+          config_.llm.embedding_scale},
       head_(bind_head(config_.llm, embedding_, weights_->root())) {
     check<ModelFileError>(tokenizer_.n_vocab() <= config_.llm.n_vocab,
-                          "[model] expected at most {} tokens (rows of token_embd.weight), got {} ({})", config_.llm.n_vocab,
-                          tokenizer_.n_vocab(), file->path().string());
+                          "[model] expected at most {} tokens (rows of token_embd.weight), got {} ({})",
+                          config_.llm.n_vocab, tokenizer_.n_vocab(), file->path().string());
     if (config_.vision) {
         vision_.emplace(config_.vision->tower, config_.vision->resampler, weights_->root());
     }
@@ -44,8 +45,9 @@ Model::Model(std::shared_ptr<const GgufFile> file, const LoadOptions& options)
 }
 
 const VisionEncoder& Model::vision() const {
-    check<UnsupportedModelError>(vision_.has_value(), "[model] expected a model that sees, got one with a language model only ({})",
-                                 config_.name);
+    check<UnsupportedModelError>(
+        vision_.has_value(), "[model] expected a model that sees, got one with a language model only ({})",
+        config_.name);
     return *vision_;
 }
 

@@ -16,7 +16,8 @@ struct LoadOptions {
 
 class Model {
 public:
-    static std::shared_ptr<const Model> load(const std::filesystem::path& path, const LoadOptions& options = {});
+    static std::shared_ptr<const Model> load(const std::filesystem::path& path,
+                                             const LoadOptions& options = {});
 
     const ModelConfig& config() const { return config_; }
     const Tokenizer& tokenizer() const { return tokenizer_; }

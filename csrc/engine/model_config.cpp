@@ -41,8 +41,9 @@ public:
 private:
     template <class T>
     void check_range(const std::string& key, T value, T low, T high) const {
-        check<ModelFileError>(value >= low && value <= high, "[config] key {}{}: expected {} to {}, got {} ({})", prefix_, key,
-                              low, high, value, file_.path().string());
+        check<ModelFileError>(value >= low && value <= high,
+                              "[config] key {}{}: expected {} to {}, got {} ({})", prefix_, key, low, high,
+                              value, file_.path().string());
     }
     int in_range(const std::string& key, int64_t value, int64_t low, int64_t high) const {
         check_range(key, value, low, high);
@@ -65,7 +66,8 @@ std::string llm_arch(const GgufFile& file) {
     const auto arch = file.get<std::string>("general.architecture");
     if (arch != "minicpmo") return arch;
     const auto version = file.get<int64_t>("minicpmo.version");
-    check<UnsupportedModelError>(version == 1, "[config] expected minicpmo.version 1, got {} ({}); use a newer build",
+    check<UnsupportedModelError>(version == 1,
+                                 "[config] expected minicpmo.version 1, got {} ({}); use a newer build",
                                  version, file.path().string());
     return file.get<std::string>("minicpmo.llm.arch");
 }
@@ -73,7 +75,8 @@ std::string llm_arch(const GgufFile& file) {
 nn::RopeConfig read_rope(const Keys& keys, const std::string& arch, int d_head) {
     nn::RopeConfig rope;
     rope.n_dims = keys.integer("rope.dimension_count", 2, d_head, d_head);
-    check<ModelFileError>(rope.n_dims % 2 == 0, "[config] key {}rope.dimension_count: expected an even number, got {}",
+    check<ModelFileError>(rope.n_dims % 2 == 0,
+                          "[config] key {}rope.dimension_count: expected an even number, got {}",
                           keys.prefix(), rope.n_dims);
     rope.base = keys.number("rope.freq_base", 1.0, 1e12, 10000.0);
     rope.pairs = kRopePairs.find(arch)->second;
@@ -81,8 +84,8 @@ nn::RopeConfig read_rope(const Keys& keys, const std::string& arch, int d_head) 
     if (scaling == "linear") {
         rope.scale = 1.0F / keys.number("rope.scaling.factor", 1e-3, 1e6, 1.0);
     } else {
-        check<UnsupportedModelError>(scaling == "none", "[config] expected rope.scaling.type none or linear, got {}",
-                                     scaling);
+        check<UnsupportedModelError>(scaling == "none",
+                                     "[config] expected rope.scaling.type none or linear, got {}", scaling);
     }
     return rope;
 }
@@ -90,9 +93,10 @@ nn::RopeConfig read_rope(const Keys& keys, const std::string& arch, int d_head) 
 LlmConfig read_llm(const GgufFile& file) {
     LlmConfig llm;
     llm.arch = llm_arch(file);
-    check<UnsupportedModelError>(kRopePairs.contains(llm.arch),
-                                 "[config] expected a language model of architecture qwen3, qwen2 or llama, got {} ({})",
-                                 llm.arch, file.path().string());
+    check<UnsupportedModelError>(
+        kRopePairs.contains(llm.arch),
+        "[config] expected a language model of architecture qwen3, qwen2 or llama, got {} ({})", llm.arch,
+        file.path().string());
     const Keys keys(file, llm.arch + ".");
     DecoderConfig& d = llm.decoder;
     d.n_layer = keys.integer("block_count", 1, kMaxLayers);
@@ -101,12 +105,13 @@ LlmConfig read_llm(const GgufFile& file) {
     d.n_head = keys.integer("attention.head_count", 1, kMaxLayers);
     d.n_head_kv = keys.integer("attention.head_count_kv", 1, d.n_head, d.n_head);
     check<ModelFileError>(d.n_head % d.n_head_kv == 0,
-                          "[config] expected {}.attention.head_count_kv to divide {} heads, got {}", llm.arch, d.n_head,
-                          d.n_head_kv);
+                          "[config] expected {}.attention.head_count_kv to divide {} heads, got {}", llm.arch,
+                          d.n_head, d.n_head_kv);
     d.d_head = keys.integer("attention.key_length", 2, 1024, std::max(2, d.n_embd / d.n_head));
     const int d_value = keys.integer("attention.value_length", 2, 1024, d.d_head);
     check<UnsupportedModelError>(d_value == d.d_head && d.d_head % 2 == 0,
-                                 "[config] expected keys and values of one even width, got {} and {}", d.d_head, d_value);
+                                 "[config] expected keys and values of one even width, got {} and {}",
+                                 d.d_head, d_value);
     d.norm_eps = keys.number("attention.layer_norm_rms_epsilon", 0.0, 1.0);
     d.rope = read_rope(keys, llm.arch, d.d_head);
     d.qk_norm = file.find_tensor("blk.0.attn_q_norm.weight") != nullptr;
@@ -115,7 +120,8 @@ LlmConfig read_llm(const GgufFile& file) {
     check<ModelFileError>(embedding != nullptr, "[config] expected a tensor token_embd.weight, got none ({})",
                           file.path().string());
     check<ModelFileError>(embedding->ne[1] >= 1 && embedding->ne[1] <= kMaxTokens,
-                          "[config] expected 1 to {} rows in token_embd.weight, got {}", kMaxTokens, embedding->ne[1]);
+                          "[config] expected 1 to {} rows in token_embd.weight, got {}", kMaxTokens,
+                          embedding->ne[1]);
     llm.n_vocab = static_cast<int>(embedding->ne[1]);
     const TensorInfo* ffn = file.find_tensor("blk.0.ffn_gate.weight");
     llm.file_type = ffn != nullptr ? type_name(ffn->type) : "unknown";
@@ -137,23 +143,26 @@ VisionConfig read_vision(const GgufFile& file, int n_embd_llm) {
     v.resampler.n_embd = resampler_keys.integer("embedding_length", 4, kMaxWidth);
     v.resampler.n_head = resampler_keys.integer("attention.head_count", 1, kMaxLayers);
     v.resampler.n_embd_vision = v.tower.n_embd;
-    check<ModelFileError>(v.tower.n_embd % v.tower.n_head == 0 && v.resampler.n_embd % v.resampler.n_head == 0,
-                          "[config] expected heads that divide the width, got {} of {} (vision), {} of {} (resampler)",
-                          v.tower.n_head, v.tower.n_embd, v.resampler.n_head, v.resampler.n_embd);
+    check<ModelFileError>(
+        v.tower.n_embd % v.tower.n_head == 0 && v.resampler.n_embd % v.resampler.n_head == 0,
+        "[config] expected heads that divide the width, got {} of {} (vision), {} of {} (resampler)",
+        v.tower.n_head, v.tower.n_embd, v.resampler.n_head, v.resampler.n_embd);
     check<ModelFileError>(v.resampler.n_embd == n_embd_llm && n_embd_llm % 4 == 0,
-                          "[config] expected a resampler as wide as the language model ({}), got {}", n_embd_llm,
-                          v.resampler.n_embd);
+                          "[config] expected a resampler as wide as the language model ({}), got {}",
+                          n_embd_llm, v.resampler.n_embd);
     v.slicing.scale_resolution = keys.integer("scale_resolution", v.tower.patch_size, 4096);
     v.slicing.patch_size = v.tower.patch_size;
     v.slicing.max_slices = keys.integer("max_slice_nums", 1, 64, 9);
     v.patches.patch_size = v.tower.patch_size;
     const auto mean = file.get<std::vector<double>>("minicpmo.vision.image_mean");
     const auto std = file.get<std::vector<double>>("minicpmo.vision.image_std");
-    check<ModelFileError>(mean.size() == 3 && std.size() == 3, "[config] expected 3 image means and deviations, got {}, {}",
-                          mean.size(), std.size());
+    check<ModelFileError>(mean.size() == 3 && std.size() == 3,
+                          "[config] expected 3 image means and deviations, got {}, {}", mean.size(),
+                          std.size());
     for (size_t i = 0; i < 3; ++i) {
         check<ModelFileError>(std::isfinite(mean[i]) && std[i] > 0.0 && std::isfinite(std[i]),
-                              "[config] expected finite image means and positive deviations, got {}, {}", mean[i], std[i]);
+                              "[config] expected finite image means and positive deviations, got {}, {}",
+                              mean[i], std[i]);
         v.patches.mean[i] = static_cast<float>(mean[i]);
         v.patches.std[i] = static_cast<float>(std[i]);
     }
@@ -181,8 +190,8 @@ TokenRoles read_token_roles(const GgufFile& file, int n_vocab) {
         }
     }
     for (const int64_t token : stop) {
-        check<ModelFileError>(token >= 0 && token < n_vocab, "[config] expected stop tokens of 0 to {}, got {}", n_vocab - 1,
-                              token);
+        check<ModelFileError>(token >= 0 && token < n_vocab,
+                              "[config] expected stop tokens of 0 to {}, got {}", n_vocab - 1, token);
         roles.stop.push_back(static_cast<int32_t>(token));
     }
     return roles;
@@ -205,16 +214,18 @@ ModelConfig read_model_config(const GgufFile& file) {
 
 Vocabulary read_vocabulary(const GgufFile& file) {
     const auto model = file.get<std::string>("tokenizer.ggml.model");
-    check<UnsupportedModelError>(model == "gpt2", "[config] expected tokenizer.ggml.model gpt2 (byte-level BPE), got {} ({})",
+    check<UnsupportedModelError>(model == "gpt2",
+                                 "[config] expected tokenizer.ggml.model gpt2 (byte-level BPE), got {} ({})",
                                  model, file.path().string());
     const auto pre = file.get_or<std::string>("tokenizer.ggml.pre", "qwen2");
-    check<UnsupportedModelError>(pre == "qwen2", "[config] expected tokenizer.ggml.pre qwen2, got {} ({})", pre,
-                                 file.path().string());
+    check<UnsupportedModelError>(pre == "qwen2", "[config] expected tokenizer.ggml.pre qwen2, got {} ({})",
+                                 pre, file.path().string());
     Vocabulary vocabulary;
     vocabulary.tokens = file.get<std::vector<std::string>>("tokenizer.ggml.tokens");
     vocabulary.merges = file.get<std::vector<std::string>>("tokenizer.ggml.merges");
     for (const int64_t type : file.get<std::vector<int64_t>>("tokenizer.ggml.token_type")) {
-        check<ModelFileError>(type >= 1 && type <= 6, "[config] expected token types of 1 to 6, got {}", type);
+        check<ModelFileError>(type >= 1 && type <= 6, "[config] expected token types of 1 to 6, got {}",
+                              type);
         vocabulary.types.push_back(static_cast<TokenType>(type));
     }
     return vocabulary;

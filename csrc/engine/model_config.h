@@ -1,5 +1,6 @@
 #pragma once
-// ModelConfig: every fact of a model file that the code branches on. model_config.cpp alone knows GGUF's metadata keys.
+// ModelConfig: every fact of a model file that the code branches on. model_config.cpp alone knows GGUF's
+// metadata keys.
 
 #include <optional>
 #include <string>

@@ -16,19 +16,21 @@ std::string repeat(const std::string& text, int n) {
 }
 
 SliceConfig with_max_slices(SliceConfig slicing, std::optional<int> max_slices) {
-    check<ArgumentError>(!max_slices || (*max_slices >= 1 && *max_slices <= 64), "[image] expected max_slice_nums of 1 to 64, got {}",
-                         max_slices.value_or(0));
+    check<ArgumentError>(!max_slices || (*max_slices >= 1 && *max_slices <= 64),
+                         "[image] expected max_slice_nums of 1 to 64, got {}", max_slices.value_or(0));
     if (max_slices) slicing.max_slices = *max_slices;
     return slicing;
 }
 
 }  // namespace
 
-PreparedImage prepare_image(const VisionConfig& config, const ImageView& image, std::optional<int> max_slices) {
+PreparedImage prepare_image(const VisionConfig& config, const ImageView& image,
+                            std::optional<int> max_slices) {
     const SlicedImage sliced = slice_image(image, with_max_slices(config.slicing, max_slices));
     PreparedImage prepared;
     prepared.grid = sliced.grid;
-    for (const Image& slice : sliced.slices) prepared.slices.push_back(make_patches(slice.view(), config.patches));
+    for (const Image& slice : sliced.slices)
+        prepared.slices.push_back(make_patches(slice.view(), config.patches));
     return prepared;
 }
 
@@ -38,10 +40,12 @@ Array<float> encode_slice(const Model& model, const PatchedImage& slice, Workspa
     return vision.encode({slice.pixels, ids, slice.rows, slice.cols}, workspace);
 }
 
-std::string image_placeholder(const VisionConfig& config, Grid grid, int index, std::optional<bool> use_image_id) {
+std::string image_placeholder(const VisionConfig& config, Grid grid, int index,
+                              std::optional<bool> use_image_id) {
     const std::string queries = repeat("<unk>", config.resampler.n_query);
     std::string text;
-    if (use_image_id.value_or(config.use_image_id)) text += "<image_id>" + std::to_string(index) + "</image_id>";
+    if (use_image_id.value_or(config.use_image_id))
+        text += "<image_id>" + std::to_string(index) + "</image_id>";
     text += "<image>" + queries + "</image>";
     for (int row = 0; row < grid.rows; ++row) {
         if (row > 0) text += "\n";
@@ -84,7 +88,8 @@ Prompt PromptBuilder::build(std::span<const Message> messages, const PromptOptio
 
 Prompt PromptBuilder::build(const std::vector<Segment>& segments, std::span<const ImageView> views,
                             const PromptOptions& options, int first_image) {
-    // Every picture is cut before the first one is encoded: a bad one fails at once, and the progress has its total.
+    // Every picture is cut before the first one is encoded: a bad one fails at once, and the progress has its
+    // total.
     std::vector<PreparedImage> images;
     int n_slice = 0;
     for (const ImageView& view : views) {
@@ -107,7 +112,8 @@ Prompt PromptBuilder::build(const std::vector<Segment>& segments, std::span<cons
     };
     int index = first_image;
     for (const Segment& segment : segments) {
-        check<UnsupportedModelError>(segment.kind != PartKind::audio, "[prompt] expected text and images, got audio: {} has no audio encoder",
+        check<UnsupportedModelError>(segment.kind != PartKind::audio,
+                                     "[prompt] expected text and images, got audio: {} has no audio encoder",
                                      model_.config().name);
         if (segment.kind == PartKind::text) {
             pending.push_back(segment.span);
@@ -120,12 +126,14 @@ Prompt PromptBuilder::build(const std::vector<Segment>& segments, std::span<cons
     return prompt;
 }
 
-void PromptBuilder::append_image(Prompt& prompt, const PreparedImage& image, int index, const PromptOptions& options) {
+void PromptBuilder::append_image(Prompt& prompt, const PreparedImage& image, int index,
+                                 const PromptOptions& options) {
     const VisionConfig& config = *model_.config().vision;
     const TokenRoles& tokens = model_.config().tokens;
-    check<ModelFileError>(tokens.unk >= 0 && tokens.image_start >= 0 && tokens.slice_start >= 0,
-                          "[prompt] expected tokens <unk>, <image> and <slice> in the vocabulary of {}, got none",
-                          model_.config().name);
+    check<ModelFileError>(
+        tokens.unk >= 0 && tokens.image_start >= 0 && tokens.slice_start >= 0,
+        "[prompt] expected tokens <unk>, <image> and <slice> in the vocabulary of {}, got none",
+        model_.config().name);
     const std::string text = image_placeholder(config, image.grid, index, options.use_image_id);
     const size_t begin = prompt.ids.size();
     const std::vector<int32_t> ids = model_.tokenizer().encode(text, true);
@@ -134,7 +142,8 @@ void PromptBuilder::append_image(Prompt& prompt, const PreparedImage& image, int
     size_t slice = 0;
     for (size_t i = begin; i < prompt.ids.size(); ++i) {
         if (prompt.ids[i] != tokens.image_start && prompt.ids[i] != tokens.slice_start) continue;
-        prompt.runs.push_back({static_cast<int>(i) + 1, encode_slice(model_, image.slices.at(slice++), workspace_)});
+        prompt.runs.push_back(
+            {static_cast<int>(i) + 1, encode_slice(model_, image.slices.at(slice++), workspace_)});
         if (progress_ != nullptr) ++progress_->n_slice_done;
     }
     prompt.vision_s += watch.seconds();

@@ -1,6 +1,7 @@
 #pragma once
-// PromptBuilder: messages to a Prompt: the ids in order, and the rows of embeddings that replace runs of them.
-// Reference: modeling_minicpmo.py MiniCPMO.chat and processing_minicpmo.py MiniCPMOProcessor (placeholders, scatter).
+// PromptBuilder: messages to a Prompt: the ids in order, and the rows of embeddings that replace runs of
+// them. Reference: modeling_minicpmo.py MiniCPMO.chat and processing_minicpmo.py MiniCPMOProcessor
+// (placeholders, scatter).
 
 #include <atomic>
 #include <optional>
@@ -16,10 +17,10 @@ namespace minicpmo {
 struct PromptOptions {
     bool add_generation_prompt = true;
     bool enable_thinking = false;
-    bool use_tts = false;             // opens the answer with <|tts_bos|>
-    bool omni = false;                // joins the parts of a message without newlines
-    bool parse_special = false;       // special tokens in the caller's text count as such
-    std::optional<int> max_slices;    // of one picture; the model's own default if absent
+    bool use_tts = false;           // opens the answer with <|tts_bos|>
+    bool omni = false;              // joins the parts of a message without newlines
+    bool parse_special = false;     // special tokens in the caller's text count as such
+    std::optional<int> max_slices;  // of one picture; the model's own default if absent
     std::optional<bool> use_image_id;
 };
 
@@ -29,8 +30,8 @@ struct EmbeddingRun {
 };
 
 struct Prompt {
-    std::string text;               // rendered, slots as the official code prints them
-    std::vector<int32_t> ids;       // [n]; <unk> where embeddings go
+    std::string text;                // rendered, slots as the official code prints them
+    std::vector<int32_t> ids;        // [n]; <unk> where embeddings go
     std::vector<EmbeddingRun> runs;  // in order
     int n_slice = 0;
     double vision_s = 0;  // seconds spent on pictures
@@ -47,10 +48,13 @@ struct PreparedImage {
     Grid grid;
     std::vector<PatchedImage> slices;  // overview first
 };
-PreparedImage prepare_image(const VisionConfig& config, const ImageView& image, std::optional<int> max_slices);
-Array<float> encode_slice(const Model& model, const PatchedImage& slice, Workspace& workspace);  // -> [n_embd, n_query]
+PreparedImage prepare_image(const VisionConfig& config, const ImageView& image,
+                            std::optional<int> max_slices);
+Array<float> encode_slice(const Model& model, const PatchedImage& slice,
+                          Workspace& workspace);  // -> [n_embd, n_query]
 // The text that stands for a picture of this grid: "<image_id>0</image_id><image><unk>...</image><slice>...".
-std::string image_placeholder(const VisionConfig& config, Grid grid, int index, std::optional<bool> use_image_id);
+std::string image_placeholder(const VisionConfig& config, Grid grid, int index,
+                              std::optional<bool> use_image_id);
 
 class PromptBuilder {
 public:
@@ -59,9 +63,10 @@ public:
 
     // A whole conversation by the chat template; pictures are numbered from 0.
     Prompt build(std::span<const Message> messages, const PromptOptions& options);
-    // Segments rendered elsewhere; pictures are numbered from first_image. views[i] is the picture of media index i.
-    Prompt build(const std::vector<Segment>& segments, std::span<const ImageView> views, const PromptOptions& options,
-                 int first_image);
+    // Segments rendered elsewhere; pictures are numbered from first_image. views[i] is the picture of media
+    // index i.
+    Prompt build(const std::vector<Segment>& segments, std::span<const ImageView> views,
+                 const PromptOptions& options, int first_image);
     // All rows as the decoder reads them: [n_embd, n].
     Array<float> embed(const Prompt& prompt);
 

@@ -41,16 +41,20 @@ std::vector<Candidate> best_candidates(std::span<const float> logits, int top_k)
 }  // namespace
 
 void check_sampling(const SamplingOptions& o) {
-    check<ArgumentError>(o.temperature >= 0 && o.temperature <= 100, "[sampling] expected temperature of 0 to 100, got {}",
-                         o.temperature);
+    check<ArgumentError>(o.temperature >= 0 && o.temperature <= 100,
+                         "[sampling] expected temperature of 0 to 100, got {}", o.temperature);
     check<ArgumentError>(o.top_k >= 0, "[sampling] expected top_k >= 0, got {}", o.top_k);
-    check<ArgumentError>(o.top_p > 0 && o.top_p <= 1, "[sampling] expected top_p above 0 and at most 1, got {}", o.top_p);
-    check<ArgumentError>(o.min_p >= 0 && o.min_p <= 1, "[sampling] expected min_p of 0 to 1, got {}", o.min_p);
+    check<ArgumentError>(o.top_p > 0 && o.top_p <= 1,
+                         "[sampling] expected top_p above 0 and at most 1, got {}", o.top_p);
+    check<ArgumentError>(o.min_p >= 0 && o.min_p <= 1, "[sampling] expected min_p of 0 to 1, got {}",
+                         o.min_p);
     check<ArgumentError>(o.repetition_penalty > 0 && o.repetition_penalty <= 100,
-                         "[sampling] expected repetition_penalty above 0 and at most 100, got {}", o.repetition_penalty);
+                         "[sampling] expected repetition_penalty above 0 and at most 100, got {}",
+                         o.repetition_penalty);
 }
 
-int32_t sample(std::span<float> logits, std::span<const int32_t> history, const SamplingOptions& options, Rng& rng) {
+int32_t sample(std::span<float> logits, std::span<const int32_t> history, const SamplingOptions& options,
+               Rng& rng) {
     for (const float logit : logits) {
         check<Error>(!std::isnan(logit), "[sampling] the model computed a logit that is not a number");
     }
@@ -69,7 +73,8 @@ int32_t sample(std::span<float> logits, std::span<const int32_t> history, const 
     for (double sum = 0; n < weights.size() && sum < options.top_p * total; ++n) sum += weights[n];
     n = std::max<size_t>(n, 1);
     while (n > 1 && weights[n - 1] < options.min_p * weights[0]) --n;  // sorted, so the rest falls together
-    double remaining = rng.uniform() * std::accumulate(weights.begin(), weights.begin() + static_cast<std::ptrdiff_t>(n), 0.0);
+    double remaining = rng.uniform() * std::accumulate(weights.begin(),
+                                                       weights.begin() + static_cast<std::ptrdiff_t>(n), 0.0);
     for (size_t i = 0; i + 1 < n; ++i) {
         remaining -= weights[i];
         if (remaining < 0) return candidates[i].id;

@@ -1,5 +1,6 @@
 #pragma once
-// Sampler: one id from logits. Order as in transformers' generate(): penalty, temperature, top-k, top-p, min-p, draw.
+// Sampler: one id from logits. Order as in transformers' generate(): penalty, temperature, top-k, top-p,
+// min-p, draw.
 
 #include <cstdint>
 #include <span>
@@ -20,6 +21,7 @@ struct SamplingOptions {
 void check_sampling(const SamplingOptions& options);  // throws ArgumentError naming the option and its range
 
 // logits [n_vocab] are changed. `history` is what the penalty looks at.
-int32_t sample(std::span<float> logits, std::span<const int32_t> history, const SamplingOptions& options, Rng& rng);
+int32_t sample(std::span<float> logits, std::span<const int32_t> history, const SamplingOptions& options,
+               Rng& rng);
 
 }  // namespace minicpmo

@@ -11,8 +11,8 @@ namespace {
 
 KvShape kv_shape(const Model& model, const SessionOptions& options) {
     const int n_ctx_train = model.config().llm.n_ctx_train;
-    check<ArgumentError>(options.n_ctx >= 0 && options.n_ctx <= n_ctx_train, "[session] expected n_ctx of 0 to {}, got {}",
-                         n_ctx_train, options.n_ctx);
+    check<ArgumentError>(options.n_ctx >= 0 && options.n_ctx <= n_ctx_train,
+                         "[session] expected n_ctx of 0 to {}, got {}", n_ctx_train, options.n_ctx);
     const int n_ctx = options.n_ctx > 0 ? options.n_ctx : n_ctx_train;
     return model.decoder().kv_shape(n_ctx, options.kv_type.value_or(default_kv_type(model.config())));
 }
@@ -20,7 +20,9 @@ KvShape kv_shape(const Model& model, const SessionOptions& options) {
 }  // namespace
 
 Session::Session(std::shared_ptr<const Model> model, const SessionOptions& options)
-    : model_(std::move(model)), workspace_(model_->backend()), cache_(kv_shape(*model_, options), model_->backend()) {}
+    : model_(std::move(model)),
+      workspace_(model_->backend()),
+      cache_(kv_shape(*model_, options), model_->backend()) {}
 
 void Session::reset() {
     cache_.truncate(0);
@@ -35,7 +37,8 @@ void Session::reset() {
 }
 
 void Session::prefill_chat(std::span<const Message> messages, const PromptOptions& options) {
-    check<ArgumentError>(n_past() == 0, "[session] expected an empty session for a whole conversation, got one of {} tokens",
+    check<ArgumentError>(n_past() == 0,
+                         "[session] expected an empty session for a whole conversation, got one of {} tokens",
                          n_past());
     workspace_.clear_interrupt();
     timings_ = {};
@@ -85,7 +88,8 @@ void Session::read(const Prompt& prompt) {
         for (EmbeddingRun& run : whole.runs) ++run.begin;
     }
     const int n = static_cast<int>(whole.ids.size());
-    check<ContextFullError>(n_past() + n <= n_ctx(), "[session] expected at most {} tokens in the context, got {} + {}", n_ctx(),
+    check<ContextFullError>(n_past() + n <= n_ctx(),
+                            "[session] expected at most {} tokens in the context, got {} + {}", n_ctx(),
                             n_past(), n);
     progress_.n_token_done = 0;
     progress_.n_token = n;
@@ -99,7 +103,8 @@ void Session::read(const Prompt& prompt) {
             batch.embeds = std::span<const float>(rows.data).subspan(static_cast<size_t>(done) * n_embd,
                                                                      static_cast<size_t>(count) * n_embd);
             const Head* head = done + count == n ? &model_->head() : nullptr;
-            DecoderOutput out = model_->decoder().forward(batch, nullptr, head, Rows::none, cache_, workspace_);
+            DecoderOutput out =
+                model_->decoder().forward(batch, nullptr, head, Rows::none, cache_, workspace_);
             if (head != nullptr) logits_ = std::move(out.logits.data);
             done += count;
             progress_.n_token_done = done;
@@ -117,8 +122,10 @@ void Session::read(const Prompt& prompt) {
 
 void Session::begin(const GenerateOptions& options) {
     check_sampling(options.sampling);
-    check<ArgumentError>(options.max_new_tokens >= 1, "[session] expected max_new_tokens >= 1, got {}", options.max_new_tokens);
-    check<ArgumentError>(open_turn_.has_value(), "[session] expected a prefill before generate, got an empty session");
+    check<ArgumentError>(options.max_new_tokens >= 1, "[session] expected max_new_tokens >= 1, got {}",
+                         options.max_new_tokens);
+    check<ArgumentError>(open_turn_.has_value(),
+                         "[session] expected a prefill before generate, got an empty session");
     workspace_.clear_interrupt();
     answer_watch_.restart();
     if (!answer_is_open_) {
@@ -158,9 +165,10 @@ std::optional<Piece> Session::next() {
         DecoderInput input;
         input.ids = {&id, 1};
         try {
-            logits_ = std::move(model_->decoder()
-                                    .forward(input, &model_->embedding(), &model_->head(), Rows::none, cache_, workspace_)
-                                    .logits.data);
+            logits_ = std::move(
+                model_->decoder()
+                    .forward(input, &model_->embedding(), &model_->head(), Rows::none, cache_, workspace_)
+                    .logits.data);
         } catch (const InterruptedError&) {
             return finish("interrupted");
         } catch (...) {

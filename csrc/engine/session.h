@@ -1,7 +1,7 @@
 #pragma once
-// Session: one conversation on a model: it reads messages and answers piece by piece. Used by one thread at a time;
-// interrupt() and progress() from any.
-// Reference: MiniCPMO.streaming_prefill and streaming_generate for the turns, MiniCPMO.chat for whole conversations.
+// Session: one conversation on a model: it reads messages and answers piece by piece. Used by one thread at a
+// time; interrupt() and progress() from any. Reference: MiniCPMO.streaming_prefill and streaming_generate for
+// the turns, MiniCPMO.chat for whole conversations.
 
 #include <memory>
 #include <optional>
@@ -36,7 +36,8 @@ struct Piece {
 };
 
 struct Timings {
-    double vision_s = 0, prefill_s = 0, first_token_s = 0, decode_s = 0;  // of the last turn; first token from its generate()
+    double vision_s = 0, prefill_s = 0, first_token_s = 0,
+           decode_s = 0;  // of the last turn; first token from its generate()
     int n_slice = 0, n_prompt = 0, n_decoded = 0;
 };
 
@@ -44,7 +45,8 @@ class Session {
 public:
     Session(std::shared_ptr<const Model> model, const SessionOptions& options);
 
-    // Appends messages to the conversation. A user message after a user message continues that turn, without tags.
+    // Appends messages to the conversation. A user message after a user message continues that turn, without
+    // tags.
     void prefill(std::span<const Message> messages, const PromptOptions& options);
     // A whole conversation by the chat template, generation prompt included; the session must be empty.
     void prefill_chat(std::span<const Message> messages, const PromptOptions& options);
@@ -72,11 +74,11 @@ private:
     KvCache cache_;
     Progress progress_;
     Timings timings_;
-    std::optional<Role> open_turn_;    // whose turn has begun and not ended
-    bool answer_is_open_ = false;      // the generation prompt is in the cache
-    int n_image_ = 0;                  // pictures so far
-    std::vector<float> logits_;        // of the last row read
-    std::optional<int32_t> unread_;    // sampled, shown, and not yet in the cache
+    std::optional<Role> open_turn_;  // whose turn has begun and not ended
+    bool answer_is_open_ = false;    // the generation prompt is in the cache
+    int n_image_ = 0;                // pictures so far
+    std::vector<float> logits_;      // of the last row read
+    std::optional<int32_t> unread_;  // sampled, shown, and not yet in the cache
 
     GenerateOptions options_;
     std::vector<int32_t> generated_;

@@ -18,11 +18,12 @@ constexpr float kLog2E = 1.44269504F;
 constexpr float kLn2High = 0.693359375F;  // exact in 9 bits, so that n * kLn2High rounds nothing
 constexpr float kLn2Low = -2.12194440e-4F;
 
-// exp(x) for |x| <= 87, within 2 ulp: x = n ln 2 + r, a degree-6 polynomial in r, n put into the exponent bits.
+// exp(x) for |x| <= 87, within 2 ulp: x = n ln 2 + r, a degree-7 polynomial in r, n put into the exponent bits.
 inline float exp_bounded(float x) {
     const float n = (x * kLog2E + 12582912.0F) - 12582912.0F;  // adding 1.5 * 2^23 rounds to an integer
     const float r = (x - n * kLn2High) - n * kLn2Low;
-    float p = 1.3981999507e-3F;
+    float p = 1.9875691500e-4F;
+    p = p * r + 1.3981999507e-3F;
     p = p * r + 8.3334519073e-3F;
     p = p * r + 4.1665795894e-2F;
     p = p * r + 1.6666665459e-1F;

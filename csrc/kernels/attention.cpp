@@ -17,17 +17,16 @@ namespace minicpmo::kernels {
 namespace {
 
 // Measured, not derived: scores, keys and values of a chunk stay in the second-level cache.
-constexpr int64_t kQueries = 32;       // of a block
-constexpr int64_t kKeys = 8 * kPanel;  // of a chunk
-constexpr int64_t kFewQueries = 8;     // fewer are left to ggml
+constexpr int64_t kRows = 32;           // of an item
+constexpr int64_t kKeys = 11 * kPanel;  // of a chunk
 
-// One query block of one head: a thread's smallest piece of work.
+// A thread's smallest piece of work: queries of one head, or for a single query heads that share their keys.
 struct Item {
-    int64_t head;
-    int64_t query;  // its first
-    int64_t n_query;
-    VisibleRange keys;  // outside of it the mask hides everything from all its queries
-    RunningSoftmax softmax[kQueries];
+    int64_t head;   // the first
+    int64_t query;  // the first
+    int64_t n_row;
+    VisibleRange keys;  // outside of it the mask hides everything from all rows
+    RunningSoftmax softmax[kRows];
     bool has_output = false;  // otherwise dst holds nothing yet
 };
 
@@ -46,13 +45,27 @@ struct Operands {
     int64_t n_head_kv() const { return k->ne[1]; }
     int64_t n_key() const { return k->ne[2]; }
     int64_t heads_per_kv() const { return n_head() / n_head_kv(); }
+    bool rows_are_heads() const { return n_query() == 1; }
 
+    TokenRows queries(const Item& item) const {
+        const std::byte* first = static_cast<const std::byte*>(q->data) +
+                                 static_cast<size_t>(item.head) * q->nb[1] +
+                                 static_cast<size_t>(item.query) * q->nb[2];
+        const size_t stride = rows_are_heads() ? q->nb[1] : q->nb[2];
+        return {reinterpret_cast<const float*>(first), static_cast<int64_t>(stride / sizeof(float)),
+                item.n_row};
+    }
     const ggml_fp16_t* mask_row(int64_t query) const {
         return reinterpret_cast<const ggml_fp16_t*>(static_cast<const std::byte*>(mask->data) +
                                                     static_cast<size_t>(query) * mask->nb[1]);
     }
-    float* output(int64_t head, int64_t query) const {
-        return static_cast<float*>(dst->data) + query * dst->ne[0] + head * d_value();
+    const ggml_fp16_t* mask_row(const Item& item, int64_t row) const {
+        return mask_row(rows_are_heads() ? item.query : item.query + row);
+    }
+    int64_t output_stride() const { return rows_are_heads() ? d_value() : dst->ne[0]; }
+    float* output(const Item& item, int64_t row) const {
+        return static_cast<float*>(dst->data) + item.query * dst->ne[0] + item.head * d_value() +
+               row * output_stride();
     }
 };
 
@@ -63,7 +76,7 @@ FloatRows rows_of_head(const ggml_tensor* x, int64_t head) {
 struct Scratch {
     float* keys;    // [panel of keys][d_head][kPanel]
     float* values;  // [panel of d_value][key][kPanel]
-    float* scores;  // [query][kKeys]
+    float* scores;  // [row][kKeys]
 };
 
 int64_t round_up(int64_t n, int64_t unit) { return (n + unit - 1) / unit * unit; }
@@ -71,17 +84,17 @@ int64_t round_up(int64_t n, int64_t unit) { return (n + unit - 1) / unit * unit;
 Scratch make_scratch(const Operands& x) {
     const int64_t n_keys = x.d_head() * kKeys;
     const int64_t n_values = round_up(x.d_value(), kPanel) * kKeys;
-    float* all = thread_scratch(static_cast<size_t>(n_keys + n_values + kQueries * kKeys));
+    float* all = thread_scratch(static_cast<size_t>(n_keys + n_values + kRows * kKeys));
     return {all, all + n_keys, all + n_keys + n_values};
 }
 
 std::vector<VisibleRange> visible_of_blocks(const Operands& x) {
     std::vector<VisibleRange> blocks;
-    for (int64_t begin = 0; begin < x.n_query(); begin += kQueries) {
+    for (int64_t begin = 0; begin < x.n_query(); begin += kRows) {
         VisibleRange block = {0, x.n_key()};
         if (x.mask != nullptr) {
             block = {x.n_key(), 0};
-            for (int64_t i = begin; i < std::min(begin + kQueries, x.n_query()); ++i) {
+            for (int64_t i = begin; i < std::min(begin + kRows, x.n_query()); ++i) {
                 const VisibleRange row = visible_range(x.mask_row(i), x.n_key());
                 if (row.begin == row.end) continue;
                 block = {std::min(block.begin, row.begin), std::max(block.end, row.end)};
@@ -100,18 +113,19 @@ std::vector<Item> items_of_thread(const Operands& x, int ith, int nth) {
     for (const auto& block : blocks) total += cost(block) * x.n_head();
     std::vector<Item> items;
     int64_t before = 0;
-    for (int64_t head = 0; head < x.n_head(); ++head) {
+    for (int64_t head = 0; head < x.n_head();) {
+        const int64_t n_of_group = x.heads_per_kv() - head % x.heads_per_kv();
+        const int64_t n_head = x.rows_are_heads() ? std::min(kRows, n_of_group) : 1;
         for (size_t b = 0; b < blocks.size(); ++b) {
             if (before * nth / total == ith) {
-                const int64_t query = static_cast<int64_t>(b) * kQueries;
-                items.push_back({.head = head,
-                                 .query = query,
-                                 .n_query = std::min(kQueries, x.n_query() - query),
-                                 .keys = blocks[b],
-                                 .softmax = {}});
+                const int64_t query = static_cast<int64_t>(b) * kRows;
+                const int64_t n_row = x.rows_are_heads() ? n_head : std::min(kRows, x.n_query() - query);
+                items.push_back(
+                    {.head = head, .query = query, .n_row = n_row, .keys = blocks[b], .softmax = {}});
             }
-            before += cost(blocks[b]);
+            before += cost(blocks[b]) * n_head;
         }
+        head += n_head;
     }
     return items;
 }
@@ -133,37 +147,32 @@ void attend(const Operands& x, Item& item, VisibleRange chunk, const Scratch& s)
     const int64_t first = std::max(item.keys.begin - chunk.begin, int64_t{0}) / kPanel * kPanel;
     const int64_t end = std::min(item.keys.end, chunk.end) - chunk.begin;
     if (first >= end) return;
-    const FloatRows q = rows_of_head(x.q, item.head).from(item.query);
-    const TokenRows queries = {reinterpret_cast<const float*>(q.data),
-                               static_cast<int64_t>(q.stride / sizeof(float)), item.n_query};
+    const TokenRows queries = x.queries(item);
     for (int64_t i = first; i < end; i += kPanel) {
         multiply_panel(s.keys + i * x.d_head(), std::min(kPanel, end - i), x.d_head(), queries, s.scores + i,
                        kKeys, Store::overwrite);
     }
-    for (int64_t t = 0; t < item.n_query; ++t) {
-        const ggml_fp16_t* mask =
-            x.mask != nullptr ? x.mask_row(item.query + t) + chunk.begin + first : nullptr;
+    for (int64_t r = 0; r < item.n_row; ++r) {
+        const ggml_fp16_t* mask = x.mask != nullptr ? x.mask_row(item, r) + chunk.begin + first : nullptr;
         const float factor =
-            item.softmax[t].advance(s.scores + t * kKeys + first, end - first, x.scale, mask);
-        if (item.has_output && factor != 1.0F)
-            scale_row(x.output(item.head, item.query + t), x.d_value(), factor);
+            item.softmax[r].advance(s.scores + r * kKeys + first, end - first, x.scale, mask);
+        if (item.has_output && factor != 1.0F) scale_row(x.output(item, r), x.d_value(), factor);
     }
-    const TokenRows weights = {s.scores + first, kKeys, item.n_query};
+    const TokenRows weights = {s.scores + first, kKeys, item.n_row};
+    const Store store = item.has_output ? Store::add : Store::overwrite;
     for (int64_t i = 0; i < x.d_value(); i += kPanel) {
         multiply_panel(s.values + i * kKeys + first * kPanel, std::min(kPanel, x.d_value() - i), end - first,
-                       weights, x.output(item.head, item.query) + i, x.dst->ne[0],
-                       item.has_output ? Store::add : Store::overwrite);
+                       weights, x.output(item, 0) + i, x.output_stride(), store);
     }
     item.has_output = true;
 }
 
 void finish(const Operands& x, const Item& item) {
-    for (int64_t t = 0; t < item.n_query; ++t) {
-        float* row = x.output(item.head, item.query + t);
-        if (!item.has_output || item.softmax[t].sum == 0.0F) {
-            std::fill_n(row, x.d_value(), 0.0F);
+    for (int64_t r = 0; r < item.n_row; ++r) {
+        if (!item.has_output || item.softmax[r].sum == 0.0F) {
+            std::fill_n(x.output(item, r), x.d_value(), 0.0F);
         } else {
-            scale_row(row, x.d_value(), 1.0F / item.softmax[t].sum);
+            scale_row(x.output(item, r), x.d_value(), 1.0F / item.softmax[r].sum);
         }
     }
 }
@@ -205,9 +214,10 @@ bool has_packable_heads(const ggml_tensor* x) {
 bool attention_supports(const ggml_tensor* q, const ggml_tensor* k, const ggml_tensor* v,
                         const ggml_tensor* mask) {
     const bool has_types = has_packable_heads(q) && has_packable_heads(k) && has_packable_heads(v) &&
-                           q->type == GGML_TYPE_F32 && q->nb[2] % sizeof(float) == 0;
-    const bool has_shapes = q->ne[0] == k->ne[0] && q->ne[1] % k->ne[1] == 0 && k->ne[1] == v->ne[1] &&
-                            k->ne[2] == v->ne[2] && q->ne[2] >= kFewQueries;
+                           q->type == GGML_TYPE_F32 && q->nb[1] % sizeof(float) == 0 &&
+                           q->nb[2] % sizeof(float) == 0;
+    const bool has_shapes =
+        q->ne[0] == k->ne[0] && q->ne[1] % k->ne[1] == 0 && k->ne[1] == v->ne[1] && k->ne[2] == v->ne[2];
     const bool has_mask =
         mask == nullptr || (mask->type == GGML_TYPE_F16 && mask->nb[0] == sizeof(ggml_fp16_t) &&
                             mask->ne[0] == k->ne[2] && mask->ne[1] >= q->ne[2]);
@@ -216,8 +226,7 @@ bool attention_supports(const ggml_tensor* q, const ggml_tensor* k, const ggml_t
 
 Tensor attention(Graph& g, Tensor q, Tensor k, Tensor v, Tensor mask, float scale) {
     Tensor args[] = {q, k, v, mask};
-    // The scale travels in the pointer's bits: a custom operation has no other place for a number that
-    // outlives the call.
+    // The scale travels in the pointer's bits: a custom operation has no other place for a number.
     void* scale_bits = reinterpret_cast<void*>(uintptr_t{std::bit_cast<uint32_t>(scale)});
     return ggml_custom_4d(g.ctx(), GGML_TYPE_F32, v->ne[0] * q->ne[1], q->ne[2], 1, 1, args,
                           mask != nullptr ? 4 : 3, compute, GGML_N_TASKS_MAX, scale_bits);

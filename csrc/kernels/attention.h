@@ -1,20 +1,18 @@
 #pragma once
-// Attention of many queries at once, in float32 throughout; ggml rounds queries and weights to the type of
-// the keys. Reference: Dao et al., FlashAttention, 2022; Milakov and Gimelshein, Online normalizer
-// calculation for softmax, 2018.
+// Attention in float32 throughout; ggml rounds queries and weights to the type of the keys.
+// Reference: Dao et al., FlashAttention, 2022.
 
 #include "core/graph.h"
 
 namespace minicpmo::kernels {
 
-// k and v of type F32, F16 or BF16; few queries are ggml's, because packing the keys would cost more than it
-// gains.
+// k and v of type F32, F16 or BF16, on a processor with AVX-512; any number of queries.
 bool attention_supports(const ggml_tensor* q, const ggml_tensor* k, const ggml_tensor* v,
                         const ggml_tensor* mask);
 
-// q [d_head, n_head, n], k [d_head, n_head_kv, n_kv], v [d_value, n_head_kv, n_kv], heads contiguous and
-// otherwise any strides; mask F16 [n_kv, n] added to the scaled scores, or nullptr. Returns [d_value *
-// n_head, n]; a query that may see nothing gets zeros. Only where supported, and on the CPU.
+// q [d_head, n_head, n], k [d_head, n_head_kv, n_kv], v [d_value, n_head_kv, n_kv], of any strides but
+// contiguous heads; mask F16 [n_kv, n] added to the scaled scores, or nullptr. Returns [d_value * n_head, n],
+// zeros for a query that may see nothing. Only where supported, and on the CPU.
 Tensor attention(Graph& g, Tensor q, Tensor k, Tensor v, Tensor mask, float scale);
 
 }  // namespace minicpmo::kernels

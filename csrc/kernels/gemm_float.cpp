@@ -11,8 +11,7 @@ namespace minicpmo::kernels {
 
 namespace {
 
-// Measured, not derived: the packed weights of a block, at most 96 x 1152 floats, stay in the second-level
-// cache.
+// Measured, not derived: the packed weights of a block, 96 x 1152 floats, stay in the second-level cache.
 constexpr int64_t kBlockRows = 2 * kPanel;
 constexpr int64_t kBlockK = 1152;
 constexpr int64_t kBlockTokens = 8;
@@ -22,8 +21,7 @@ struct Range {
     int64_t end;
 };
 
-// Rows of w are shared out by registers of 16, so that no two threads write to one cache line's worth of a
-// register.
+// Rows of w are shared out by sixteens, so that only the last thread has a register that is not full.
 Range rows_of_thread(int64_t n_row, int ith, int nth) {
     const int64_t n_unit = (n_row + 15) / 16;
     return {std::min(n_row, n_unit * ith / nth * 16), std::min(n_row, n_unit * (ith + 1) / nth * 16)};
@@ -54,8 +52,8 @@ void compute(ggml_tensor* dst, int ith, int nth, void*) {
     const FloatRows weights = {static_cast<const std::byte*>(w->data), w->nb[1], w->type};
     const TokenRows tokens = {static_cast<const float*>(x->data), n_in, ggml_nrows(x)};
     const int64_t n_block = (n_in + kBlockK - 1) / kBlockK;
-    const int64_t n_k =
-        (n_in + n_block - 1) / n_block;  // blocks of equal depth, so that none is too shallow to pay
+    // Blocks of equal depth, so that none is too shallow to pay for its loads and stores of sums.
+    const int64_t n_k = (n_in + n_block - 1) / n_block;
     float* panels = thread_scratch(static_cast<size_t>(kBlockRows * n_k));
     const Range all = rows_of_thread(n_out, ith, nth);
     for (int64_t row = all.begin; row < all.end; row += kBlockRows) {

@@ -32,13 +32,13 @@ MINICPMO_TARGET_AVX512 inline __m512 load(const std::byte* p, __mmask16 mask) {
     const __m256i half = _mm256_maskz_loadu_epi16(mask, p);
     if constexpr (kType == GGML_TYPE_F16) return _mm512_cvtph_ps(half);
     return _mm512_castsi512_ps(
-        _mm512_slli_epi32(_mm512_cvtepu16_epi32(half), 16));  // bfloat16: the upper half
+        _mm512_slli_epi32(_mm512_cvtepu16_epi32(half), 16));  // bfloat16 is the upper half
 }
 
-// r[i][j] <-> r[j][i]: 2x2 blocks within pairs of rows, 4x4 within fours, then the 4x4 matrix of those
-// blocks.
+// r[i][j] <-> r[j][i]: 4x4 blocks within each four rows, then the 4x4 matrix of those blocks.
 MINICPMO_TARGET_AVX512 inline void transpose(__m512 (&r)[16]) {
     __m512 s[16];
+#pragma GCC unroll 4
     for (int i = 0; i < 16; i += 4) {
         const __m512d a = _mm512_castps_pd(_mm512_unpacklo_ps(r[i], r[i + 1]));
         const __m512d b = _mm512_castps_pd(_mm512_unpackhi_ps(r[i], r[i + 1]));
@@ -49,6 +49,7 @@ MINICPMO_TARGET_AVX512 inline void transpose(__m512 (&r)[16]) {
         s[i + 2] = _mm512_castpd_ps(_mm512_unpacklo_pd(b, d));
         s[i + 3] = _mm512_castpd_ps(_mm512_unpackhi_pd(b, d));
     }
+#pragma GCC unroll 4
     for (int i = 0; i < 4; ++i) {
         const __m512 a = _mm512_shuffle_f32x4(s[i], s[i + 4], 0x88);  // blocks 0 and 2 of each
         const __m512 b = _mm512_shuffle_f32x4(s[i], s[i + 4], 0xdd);  // blocks 1 and 3
@@ -61,6 +62,9 @@ MINICPMO_TARGET_AVX512 inline void transpose(__m512 (&r)[16]) {
     }
 }
 
+// Rows ahead to fetch, too far apart for the processor to foresee. Past the last row a fetch does nothing.
+constexpr size_t kAhead = 16;
+
 template <ggml_type kType>
 MINICPMO_TARGET_AVX512 void pack_columns_of(const FloatRows& rows, int64_t n_row, int64_t begin, int64_t n_k,
                                             float* panel) {
@@ -71,9 +75,11 @@ MINICPMO_TARGET_AVX512 void pack_columns_of(const FloatRows& rows, int64_t n_row
             const __mmask16 mask = first_lanes(n_k - k);
             const std::byte* block = first + k * kBytes<kType>;
             __m512 r[16];
+#pragma GCC unroll 16
             for (int64_t i = 0; i < kLane; ++i) {
                 const size_t row = static_cast<size_t>(j + i);
-                _mm_prefetch(reinterpret_cast<const char*>(block + (row + kLane) * rows.stride), _MM_HINT_T1);
+                _mm_prefetch(reinterpret_cast<const char*>(block + (row + kAhead) * rows.stride),
+                             _MM_HINT_T1);
                 r[i] = i < n_here ? load<kType>(block + row * rows.stride, mask) : _mm512_setzero_ps();
             }
             transpose(r);
@@ -90,6 +96,8 @@ MINICPMO_TARGET_AVX512 void pack_rows_of(const FloatRows& rows, int64_t n_column
         const std::byte* row = rows.from(k).data + begin * kBytes<kType>;
         for (int64_t j = 0; j < n_column; j += kLane) {
             const __m512 values = load<kType>(row + j * kBytes<kType>, first_lanes(n_column - j));
+            _mm_prefetch(reinterpret_cast<const char*>(row + kAhead * rows.stride + j * kBytes<kType>),
+                         _MM_HINT_T0);
             _mm512_storeu_ps(panel + k * kPanel + j, values);
         }
     }
@@ -106,27 +114,33 @@ struct Tile {
     Store store;
 };
 
-// kRegister x kToken sums stay in registers over the whole of k: 3 x 8 of the 32 there are, and 4 for
-// operands.
+// kRegister x kToken sums stay in registers over the whole of k: 3 x 8 of the 32 leave room for operands.
 template <int kRegister, int kToken>
 MINICPMO_TARGET_AVX512 void multiply_tile(const Tile& tile) {
     __m512 sum[kToken][kRegister];
-    for (auto& row : sum) {
-        for (auto& value : row) value = _mm512_setzero_ps();
+#pragma GCC unroll 8
+    for (int t = 0; t < kToken; ++t) {
+#pragma GCC unroll 8
+        for (int v = 0; v < kRegister; ++v) sum[t][v] = _mm512_setzero_ps();
     }
     const float* panel = tile.panel;
     const float* x = tile.x;
     const int64_t x_stride = tile.x_stride;
     for (int64_t k = 0; k < tile.n_k; ++k, ++x, panel += kPanel) {
         __m512 w[kRegister];
+#pragma GCC unroll 8
         for (int v = 0; v < kRegister; ++v) w[v] = _mm512_loadu_ps(panel + v * kLane);
+#pragma GCC unroll 8
         for (int t = 0; t < kToken; ++t) {
             const __m512 value = _mm512_set1_ps(x[t * x_stride]);
+#pragma GCC unroll 8
             for (int v = 0; v < kRegister; ++v) sum[t][v] = _mm512_fmadd_ps(w[v], value, sum[t][v]);
         }
     }
+#pragma GCC unroll 8
     for (int t = 0; t < kToken; ++t) {
         float* row = tile.dst + t * tile.dst_stride;
+#pragma GCC unroll 8
         for (int v = 0; v < kRegister; ++v) {
             const __mmask16 mask = v == kRegister - 1 ? tile.last : first_lanes(kLane);
             float* out = row + v * kLane;

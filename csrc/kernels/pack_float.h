@@ -1,6 +1,6 @@
 #pragma once
-// Panels: up to 48 rows of a matrix, converted to float32 and laid out so that one product reads them in
-// order. Reference: Goto and van de Geijn, Anatomy of High-Performance Matrix Multiplication, 2008.
+// Panels: up to 48 rows of a matrix, converted to float32 and laid out in the order a product reads them.
+// Reference: Goto and van de Geijn, Anatomy of High-Performance Matrix Multiplication, 2008.
 
 #include <ggml.h>
 
@@ -9,8 +9,7 @@
 
 namespace minicpmo::kernels {
 
-constexpr int64_t kPanel =
-    48;  // columns of a panel: three registers, which times eight tokens leaves room for operands
+constexpr int64_t kPanel = 48;  // columns: three registers, which times eight tokens leaves room for operands
 
 struct FloatRows {
     const std::byte* data = nullptr;
@@ -41,8 +40,8 @@ void multiply_panel(const float* panel, int64_t n_column, int64_t n_k, const Tok
                     int64_t dst_stride, Store store);
 
 // Room for n floats on a cache line boundary, this thread's until it asks again. ggml gives a custom
-// operation no work buffer, and one allocation per call would cost page faults as long as the product itself;
-// so each thread keeps its own.
+// operation no work buffer, and the page faults of an allocation per call would take as long as a small
+// product; so each thread keeps its own.
 float* thread_scratch(size_t n);
 
 }  // namespace minicpmo::kernels

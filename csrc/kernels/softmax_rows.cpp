@@ -19,16 +19,16 @@ inline __mmask16 first_lanes(int64_t n) {
     return n >= kLane ? static_cast<__mmask16>(0xffff) : static_cast<__mmask16>((1U << n) - 1U);
 }
 
-// exp(x) for x <= 0 within 2 ulp, and 0 for minus infinity: x = n ln 2 + r, a polynomial in r, n added to the
-// exponent.
+// exp(x) for x <= 0 within 2 ulp, 0 for minus infinity: x = n ln 2 + r, a polynomial in r, n in the exponent.
 MINICPMO_TARGET_AVX512 inline __m512 exp_negative(__m512 x) {
-    x = _mm512_max_ps(_mm512_set1_ps(-110.0F),
-                      x);  // below -104 the result is 0; an infinite n would make r a NaN
-    const __m512 n =
-        _mm512_roundscale_ps(_mm512_mul_ps(x, _mm512_set1_ps(1.44269504F)), 8);  // to nearest, quietly
+    // Below -104 the result is 0; an infinite n would make r a NaN. A NaN itself is kept.
+    x = _mm512_max_ps(_mm512_set1_ps(-110.0F), x);
+    constexpr int kToNearest = _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC;
+    const __m512 n = _mm512_roundscale_ps(_mm512_mul_ps(x, _mm512_set1_ps(1.44269504F)), kToNearest);
     __m512 r = _mm512_fnmadd_ps(n, _mm512_set1_ps(0.693359375F), x);
     r = _mm512_fnmadd_ps(n, _mm512_set1_ps(-2.12194440e-4F), r);
-    __m512 p = _mm512_set1_ps(1.3981999507e-3F);
+    __m512 p = _mm512_set1_ps(1.9875691500e-4F);
+    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(1.3981999507e-3F));
     p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(8.3334519073e-3F));
     p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(4.1665795894e-2F));
     p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(1.6666665459e-1F));
@@ -75,8 +75,7 @@ MINICPMO_TARGET_AVX512 float exponentiate(float* scores, int64_t n, float max) {
 
 float RunningSoftmax::advance(float* scores, int64_t n, float scale, const ggml_fp16_t* mask) {
     const float largest = std::max(max, scale_and_mask(scores, n, scale, mask));
-    // While everything is hidden the maximum is minus infinity, and its difference to itself would not be a
-    // number.
+    // While everything is hidden the maximum is minus infinity, which cannot be subtracted from itself.
     const float shift = largest == -kInfinity ? 0.0F : largest;
     const float factor = largest == max ? 1.0F : std::exp(max - shift);
     sum = sum * factor + exponentiate(scores, n, shift);

@@ -12,7 +12,8 @@ namespace minicpmo {
 
 namespace {
 
-constexpr int kKvStep = 256;  // cells read are rounded up to this, so that the graph stays the same for many tokens
+constexpr int kKvStep =
+    256;  // cells read are rounded up to this, so that the graph stays the same for many tokens
 constexpr size_t kNodesPerLayer = 64;
 
 nn::GatedMlp bind_mlp(const WeightScope& blk, const DecoderConfig& c) {
@@ -90,7 +91,7 @@ Tensor Decoder::layer(Graph& g, int index, Tensor x, const Step& step, const KvC
     const Layer& w = layers_[static_cast<size_t>(index)];
     ggml_context* ctx = g.ctx();
     const int64_t d_head = config_.d_head;
-    const Tensor normed = nn::rms_norm(g, w.attn_norm, x);  // [n_embd, n]
+    const Tensor normed = nn::rms_norm(g, w.attn_norm, x);                         // [n_embd, n]
     Tensor k = nn::split_heads(g, nn::linear(g, w.k, normed), config_.n_head_kv);  // [d_head, n_head_kv, n]
     if (config_.qk_norm) k = nn::rms_norm(g, w.k_norm, k);
     k = nn::rope(g, config_.rope, k, step.positions, rope_factors_);
@@ -103,14 +104,15 @@ Tensor Decoder::layer(Graph& g, int index, Tensor x, const Step& step, const KvC
     const bool selects = step.out_rows != nullptr && index == config_.n_layer - 1;
     const auto chosen = [&](Tensor rows) { return selects ? ggml_get_rows(ctx, rows, step.out_rows) : rows; };
     x = chosen(x);  // [n_embd, n_out]
-    Tensor q = nn::split_heads(g, nn::linear(g, w.q, chosen(normed)), config_.n_head);  // [d_head, n_head, n_out]
+    Tensor q =
+        nn::split_heads(g, nn::linear(g, w.q, chosen(normed)), config_.n_head);  // [d_head, n_head, n_out]
     if (config_.qk_norm) q = nn::rms_norm(g, w.q_norm, q);
     const Tensor positions = selects ? g.find_input("out_positions") : step.positions;
     q = nn::rope(g, config_.rope, q, positions, rope_factors_);
 
     const auto heads = [&](Tensor rows) {  // [d_head, n_head_kv, n_kv], a view of the cache
-        return ggml_view_3d(ctx, rows, d_head, config_.n_head_kv, step.n_kv, ggml_row_size(rows->type, d_head),
-                            rows->nb[1], 0);
+        return ggml_view_3d(ctx, rows, d_head, config_.n_head_kv, step.n_kv,
+                            ggml_row_size(rows->type, d_head), rows->nb[1], 0);
     };
     const float scale = 1.0F / std::sqrt(static_cast<float>(d_head));
     const Tensor attended = nn::attention(g, q, heads(cache.keys(index)), heads(cache.values(index)),
@@ -123,8 +125,8 @@ Tensor Decoder::layer(Graph& g, int index, Tensor x, const Step& step, const KvC
     return g.name(ggml_add(ctx, x, branch(y)), "llm.layer_out", index);
 }
 
-void Decoder::build(Graph& g, const Step& shape, const TokenEmbedding* embedding, const Head* head, Rows hidden,
-                    const KvCache& cache) const {
+void Decoder::build(Graph& g, const Step& shape, const TokenEmbedding* embedding, const Head* head,
+                    Rows hidden, const KvCache& cache) const {
     Step step = shape;
     step.positions = g.input("positions", GGML_TYPE_I32, {step.n});
     step.cells = g.input("cells", GGML_TYPE_I64, {step.n});
@@ -140,34 +142,16 @@ void Decoder::build(Graph& g, const Step& shape, const TokenEmbedding* embedding
     x = g.name(nn::rms_norm(g, output_norm_, x), "llm.out");  // [n_embd, n_out]
     if (hidden != Rows::none) g.output("hidden", x);
     if (head != nullptr) {
-        const Tensor last = ggml_view_2d(g.ctx(), x, x->ne[0], 1, x->nb[1], x->nb[1] * static_cast<size_t>(x->ne[1] - 1));
+        const Tensor last =
+            ggml_view_2d(g.ctx(), x, x->ne[0], 1, x->nb[1], x->nb[1] * static_cast<size_t>(x->ne[1] - 1));
         g.output("logits", head->logits(g, last));
     }
     if (hidden == Rows::none && head == nullptr) g.run(x);
 }
 
-DecoderOutput Decoder::forward(const DecoderInput& input, const TokenEmbedding* embedding, const Head* head, Rows hidden,
-                               KvCache& cache, Workspace& workspace) const {
-    const bool from_ids = !input.ids.empty();
-    check<ArgumentError>(from_ids != !input.embeds.empty(), "[decoder] expected either ids or embeds, got {}",
-                         from_ids ? "both" : "neither");
-    check<ArgumentError>(from_ids || input.embeds.size() % static_cast<size_t>(config_.n_embd) == 0,
-                         "[decoder] expected rows of {} values, got {} values", config_.n_embd, input.embeds.size());
-    Step step;
-    step.from_ids = from_ids;
-    step.n = static_cast<int64_t>(from_ids ? input.ids.size() : input.embeds.size() / static_cast<size_t>(config_.n_embd));
-    step.n_out = hidden == Rows::all ? step.n : 1;
-    cache.reserve(static_cast<int>(step.n));
-    const int64_t begin = cache.length();
-    step.n_kv = std::min<int64_t>(GGML_PAD(begin + step.n, kKvStep), cache.capacity());
-
-    GraphRunner& runner = workspace.runner("decoder", kNodesPerLayer * static_cast<size_t>(config_.n_layer + 2));
-    const GraphKey key = {step.n, step.n_kv, cache.generation(), from_ids, head != nullptr, static_cast<int64_t>(hidden)};
-    runner.prepare(key, [&](Graph& g) { build(g, step, embedding, head, hidden, cache); });
-
+void Decoder::set_inputs(GraphRunner& runner, const Step& step, int64_t begin) {
     std::vector<int32_t> positions(static_cast<size_t>(step.n));
     std::iota(positions.begin(), positions.end(), static_cast<int32_t>(begin));
-    const std::vector<int64_t> cells(positions.begin(), positions.end());
     const ggml_fp16_t hide = ggml_fp32_to_fp16(-std::numeric_limits<float>::infinity());
     std::vector<ggml_fp16_t> mask(static_cast<size_t>(step.n * step.n_kv), hide);
     for (int64_t i = 0; i < step.n; ++i) {  // row i sees itself and everything before it
@@ -175,14 +159,39 @@ DecoderOutput Decoder::forward(const DecoderInput& input, const TokenEmbedding* 
         std::fill(row, row + begin + i + 1, ggml_fp16_t{0});
     }
     runner.set("positions", positions);
-    runner.set("cells", cells);
+    runner.set("cells", std::vector<int64_t>(positions.begin(), positions.end()));
     runner.set("mask", mask);
     if (step.n_out < step.n) {
-        const auto last_mask = std::span<const ggml_fp16_t>(mask).last(static_cast<size_t>(step.n_kv));
         runner.set("out_rows", std::vector<int32_t>{static_cast<int32_t>(step.n - 1)});
         runner.set("out_positions", std::span<const int32_t>(positions).last(1));
-        runner.set("out_mask", last_mask);
+        runner.set("out_mask", std::span<const ggml_fp16_t>(mask).last(static_cast<size_t>(step.n_kv)));
     }
+}
+
+DecoderOutput Decoder::forward(const DecoderInput& input, const TokenEmbedding* embedding, const Head* head,
+                               Rows hidden, KvCache& cache, Workspace& workspace) const {
+    const bool from_ids = !input.ids.empty();
+    check<ArgumentError>(from_ids != !input.embeds.empty(), "[decoder] expected either ids or embeds, got {}",
+                         from_ids ? "both" : "neither");
+    check<ArgumentError>(from_ids || input.embeds.size() % static_cast<size_t>(config_.n_embd) == 0,
+                         "[decoder] expected rows of {} values, got {} values", config_.n_embd,
+                         input.embeds.size());
+    Step step;
+    step.from_ids = from_ids;
+    step.n = static_cast<int64_t>(from_ids ? input.ids.size()
+                                           : input.embeds.size() / static_cast<size_t>(config_.n_embd));
+    step.n_out = hidden == Rows::all ? step.n : 1;
+    cache.reserve(static_cast<int>(step.n));
+    const int64_t begin = cache.length();
+    step.n_kv = std::min<int64_t>(GGML_PAD(begin + step.n, kKvStep), cache.capacity());
+
+    GraphRunner& runner =
+        workspace.runner("decoder", kNodesPerLayer * static_cast<size_t>(config_.n_layer + 2));
+    const GraphKey key = {step.n,   step.n_kv,       cache.generation(),
+                          from_ids, head != nullptr, static_cast<int64_t>(hidden)};
+    runner.prepare(key, [&](Graph& g) { build(g, step, embedding, head, hidden, cache); });
+
+    set_inputs(runner, step, begin);
     if (from_ids) {
         runner.set("ids", input.ids);
     } else {

@@ -1,6 +1,7 @@
 #pragma once
 // Decoder: the one causal transformer, whose variants are facts of its config.
-// Reference: transformers modeling_qwen3.py Qwen3Model (qk_norm), modeling_qwen2.py (qkv bias), modeling_llama.py.
+// Reference: transformers modeling_qwen3.py Qwen3Model (qk_norm), modeling_qwen2.py (qkv bias),
+// modeling_llama.py.
 
 #include <optional>
 #include <span>
@@ -45,10 +46,10 @@ class Decoder {
 public:
     Decoder(const DecoderConfig& config, const WeightScope& scope);
 
-    // Appends the n rows of `input` to `cache` and runs them. Without a head no logits; hidden states only where wanted.
-    // Throws ContextFullError, InterruptedError (the cache is then as before).
-    DecoderOutput forward(const DecoderInput& input, const TokenEmbedding* embedding, const Head* head, Rows hidden,
-                          KvCache& cache, Workspace& workspace) const;
+    // Appends the n rows of `input` to `cache` and runs them. Without a head no logits; hidden states only
+    // where wanted. Throws ContextFullError, InterruptedError (the cache is then as before).
+    DecoderOutput forward(const DecoderInput& input, const TokenEmbedding* embedding, const Head* head,
+                          Rows hidden, KvCache& cache, Workspace& workspace) const;
     const DecoderConfig& config() const { return config_; }
     KvShape kv_shape(int n_ctx, ggml_type type) const;
 
@@ -62,6 +63,8 @@ private:
     };
     struct Step;  // the inputs of one graph: positions, cache rows, mask, output rows
     Tensor layer(Graph& g, int index, Tensor x, const Step& step, const KvCache& cache) const;
+    static void set_inputs(GraphRunner& runner, const Step& step,
+                           int64_t begin);  // begin: cells already in use
     void build(Graph& g, const Step& step, const TokenEmbedding* embedding, const Head* head, Rows hidden,
                const KvCache& cache) const;
 

@@ -13,7 +13,8 @@ Resampler::Resampler(const ResamplerConfig& config, const WeightScope& scope) : 
     k_proj_ = nn::bind_linear(attn / "k", n_embd, n_embd);
     v_proj_ = nn::bind_linear(attn / "v", n_embd, n_embd);
     out_ = nn::bind_linear(attn / "out", n_embd, n_embd);
-    proj_ = nn::bind_linear(scope / "proj", n_embd, n_embd, nn::Bias::no);  // the parameter `proj`, transposed
+    proj_ =
+        nn::bind_linear(scope / "proj", n_embd, n_embd, nn::Bias::no);  // the parameter `proj`, transposed
     norm_q_ = nn::bind_layer_norm(scope / "ln_q", n_embd, config.norm_eps);
     norm_kv_ = nn::bind_layer_norm(scope / "ln_kv", n_embd, config.norm_eps);
     norm_post_ = nn::bind_layer_norm(scope / "ln_post", n_embd, config.norm_eps);
@@ -23,7 +24,8 @@ Tensor Resampler::resample(Graph& g, Tensor patches, Tensor positions) const {
     const int n_head = config_.n_head;
     const Tensor kv = nn::layer_norm(g, norm_kv_, nn::linear(g, kv_, patches));  // [n_embd, n_patch]
     const Tensor query = nn::layer_norm(g, norm_q_, query_);                     // [n_embd, n_query]
-    const Tensor keys = ggml_add(g.ctx(), kv, positions);  // positions go to the keys only; values stay without
+    const Tensor keys =
+        ggml_add(g.ctx(), kv, positions);  // positions go to the keys only; values stay without
     const Tensor q = nn::split_heads(g, nn::linear(g, q_proj_, query), n_head);  // [d_head, n_head, n_query]
     const Tensor k = nn::split_heads(g, nn::linear(g, k_proj_, keys), n_head);   // [d_head, n_head, n_patch]
     const Tensor v = nn::split_heads(g, nn::linear(g, v_proj_, kv), n_head);     // [d_head, n_head, n_patch]
@@ -37,7 +39,8 @@ Array<float> Resampler::positions(int rows, int cols) const {
     const int quarter = config_.n_embd / 4;
     std::vector<float> omega(static_cast<size_t>(quarter));
     for (int k = 0; k < quarter; ++k) {
-        omega[static_cast<size_t>(k)] = 1.0F / std::pow(10000.0F, static_cast<float>(k) / static_cast<float>(quarter));
+        omega[static_cast<size_t>(k)] =
+            1.0F / std::pow(10000.0F, static_cast<float>(k) / static_cast<float>(quarter));
     }
     Array<float> table({config_.n_embd, int64_t{rows} * cols});
     float* out = table.data.data();

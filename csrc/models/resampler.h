@@ -1,6 +1,6 @@
 #pragma once
-// Resampler: n_query learned queries attend over the patches of one slice and become its embeddings for the LLM.
-// Reference: modeling_minicpmo.py, Resampler.
+// Resampler: n_query learned queries attend over the patches of one slice and become its embeddings for the
+// LLM. Reference: modeling_minicpmo.py, Resampler.
 
 #include "base/array.h"
 #include "nn/attention.h"
@@ -23,7 +23,8 @@ public:
 
     // patches [n_embd_vision, n_patch], positions [n_embd, n_patch] -> [n_embd, n_query]
     Tensor resample(Graph& g, Tensor patches, Tensor positions) const;
-    // 2-D sine and cosine table [n_embd, rows * cols]: first half of the features the column, second half the row.
+    // 2-D sine and cosine table [n_embd, rows * cols]: first half of the features the column, second half the
+    // row.
     Array<float> positions(int rows, int cols) const;
     const ResamplerConfig& config() const { return config_; }
 

@@ -38,7 +38,7 @@ private:
     Tensor layer(Graph& g, const Layer& layer, Tensor x) const;
 
     SiglipConfig config_;
-    nn::Linear patch_embedding_;          // [3 * patch_size^2, n_embd]; the convolution as a product
+    nn::Linear patch_embedding_;           // [3 * patch_size^2, n_embd]; the convolution as a product
     Tensor position_embedding_ = nullptr;  // [n_embd, position_grid^2]
     std::vector<Layer> layers_;
     nn::LayerNorm post_norm_;

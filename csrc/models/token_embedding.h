@@ -14,12 +14,12 @@ struct TokenEmbedding {
     Tensor weight = nullptr;  // [n_embd, n_vocab]
     float scale = 1.0F;
 
-    Tensor lookup(Graph& g, Tensor ids) const;                                              // I32 [n] -> [n_embd, n]
+    Tensor lookup(Graph& g, Tensor ids) const;                                      // I32 [n] -> [n_embd, n]
     Array<float> lookup(std::span<const int32_t> ids, Workspace& workspace) const;  // the same on its own
 };
 
 struct Head {
-    nn::Linear linear;    // [n_embd, n_vocab]
+    nn::Linear linear;   // [n_embd, n_vocab]
     float scale = 1.0F;  // of the logits
 
     Tensor logits(Graph& g, Tensor hidden) const;  // [n_embd, n] -> [n_vocab, n]

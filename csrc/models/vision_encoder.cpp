@@ -8,20 +8,24 @@ namespace {
 
 constexpr size_t kNodesPerLayer = 64;
 
-size_t max_nodes(const Siglip& tower) { return kNodesPerLayer * static_cast<size_t>(tower.config().n_layer + 2); }
+size_t max_nodes(const Siglip& tower) {
+    return kNodesPerLayer * static_cast<size_t>(tower.config().n_layer + 2);
+}
 
 void check_slice(const VisionInput& slice, const SiglipConfig& config) {
     const int64_t n_patch = int64_t{slice.rows} * slice.cols;
     check<ArgumentError>(slice.rows > 0 && slice.cols > 0 && slice.pixels.dim(1) == n_patch &&
                              static_cast<int64_t>(slice.position_ids.size()) == n_patch &&
                              slice.pixels.dim(0) == int64_t{3} * config.patch_size * config.patch_size,
-                         "[vision] expected {} x {} patches of {} values, got {} of {}", slice.rows, slice.cols,
-                         3 * config.patch_size * config.patch_size, slice.pixels.dim(1), slice.pixels.dim(0));
+                         "[vision] expected {} x {} patches of {} values, got {} of {}", slice.rows,
+                         slice.cols, 3 * config.patch_size * config.patch_size, slice.pixels.dim(1),
+                         slice.pixels.dim(0));
 }
 
 }  // namespace
 
-VisionEncoder::VisionEncoder(const SiglipConfig& tower, const ResamplerConfig& resampler, const WeightScope& scope)
+VisionEncoder::VisionEncoder(const SiglipConfig& tower, const ResamplerConfig& resampler,
+                             const WeightScope& scope)
     : tower_(tower, scope / "v"), resampler_(resampler, scope / "resampler") {}
 
 Array<float> VisionEncoder::encode(const VisionInput& slice, Workspace& workspace) const {

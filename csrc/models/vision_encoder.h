@@ -1,6 +1,6 @@
 #pragma once
-// VisionEncoder: patches of one slice to embeddings that the LLM reads. Composes Siglip and Resampler in one graph.
-// Reference: modeling_minicpmo.py, MiniCPMO.get_vision_embedding.
+// VisionEncoder: patches of one slice to embeddings that the LLM reads. Composes Siglip and Resampler in one
+// graph. Reference: modeling_minicpmo.py, MiniCPMO.get_vision_embedding.
 
 #include <span>
 
@@ -22,7 +22,7 @@ class VisionEncoder {
 public:
     VisionEncoder(const SiglipConfig& tower, const ResamplerConfig& resampler, const WeightScope& scope);
 
-    Array<float> encode(const VisionInput& slice, Workspace& workspace) const;          // -> [n_embd, n_query]
+    Array<float> encode(const VisionInput& slice, Workspace& workspace) const;  // -> [n_embd, n_query]
     Array<float> encode_patches(const VisionInput& slice, Workspace& workspace) const;  // the tower alone
     int n_query() const { return resampler_.config().n_query; }
     int n_embd() const { return resampler_.config().n_embd; }

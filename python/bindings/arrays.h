@@ -1,5 +1,6 @@
 #pragma once
-// Between numpy and the engine: arrays are checked here and copied out once, never viewed into session memory.
+// Between numpy and the engine: arrays are checked here and copied out once, never viewed into session
+// memory.
 
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
@@ -26,17 +27,21 @@ py::array_t<T> to_numpy(std::vector<T> values, std::vector<py::ssize_t> shape) {
 // ggml counts the fastest dimension first, numpy last.
 template <class T>
 py::array_t<T> to_numpy(Array<T> array) {
-    return to_numpy(std::move(array.data), std::vector<py::ssize_t>(array.shape.rbegin(), array.shape.rend()));
+    return to_numpy(std::move(array.data),
+                    std::vector<py::ssize_t>(array.shape.rbegin(), array.shape.rend()));
 }
 
 // uint8 [h, w, 3], C-contiguous. The view lives as long as `pixels`.
 inline ImageView to_view(const py::array& pixels) {
-    const bool is_rgb = py::isinstance<py::array_t<uint8_t, py::array::c_style>>(pixels) && pixels.ndim() == 3 &&
-                        pixels.shape(2) == 3;
-    check<ArgumentError>(is_rgb, "[image] expected a C-contiguous uint8 array [height, width, 3], got {} with {} dimensions",
-                         std::string(py::str(pixels.dtype())), pixels.ndim());
-    check<ArgumentError>(pixels.shape(0) > 0 && pixels.shape(1) > 0 && pixels.shape(0) < (1 << 24) && pixels.shape(1) < (1 << 24),
-                         "[image] expected 1 to 16777215 pixels a side, got {} x {}", pixels.shape(1), pixels.shape(0));
+    const bool is_rgb = py::isinstance<py::array_t<uint8_t, py::array::c_style>>(pixels) &&
+                        pixels.ndim() == 3 && pixels.shape(2) == 3;
+    check<ArgumentError>(
+        is_rgb, "[image] expected a C-contiguous uint8 array [height, width, 3], got {} with {} dimensions",
+        std::string(py::str(pixels.dtype())), pixels.ndim());
+    check<ArgumentError>(pixels.shape(0) > 0 && pixels.shape(1) > 0 && pixels.shape(0) < (1 << 24) &&
+                             pixels.shape(1) < (1 << 24),
+                         "[image] expected 1 to 16777215 pixels a side, got {} x {}", pixels.shape(1),
+                         pixels.shape(0));
     return {static_cast<const uint8_t*>(pixels.data()), static_cast<int>(pixels.shape(1)),
             static_cast<int>(pixels.shape(0))};
 }
@@ -52,9 +57,11 @@ inline std::vector<Message> to_messages(const py::list& messages) {
                 message.content.push_back({PartKind::text, part.cast<std::string>(), {}});
             } else {
                 // A cast from anything else would make a temporary array that the view outlives.
-                check<ArgumentError>(py::isinstance<py::array>(part), "[messages] expected str or array parts, got {}",
+                check<ArgumentError>(py::isinstance<py::array>(part),
+                                     "[messages] expected str or array parts, got {}",
                                      std::string(py::str(py::type::of(part))));
-                message.content.push_back({PartKind::image, {}, to_view(py::reinterpret_borrow<py::array>(part))});
+                message.content.push_back(
+                    {PartKind::image, {}, to_view(py::reinterpret_borrow<py::array>(part))});
             }
         }
     }

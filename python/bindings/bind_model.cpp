@@ -16,18 +16,20 @@ py::dict describe(const Model& model) {
     const ModelConfig& c = model.config();
     const DecoderConfig& d = c.llm.decoder;
     py::dict llm("arch"_a = c.llm.arch, "n_layer"_a = d.n_layer, "n_embd"_a = d.n_embd, "n_ff"_a = d.n_ff,
-                 "n_head"_a = d.n_head, "n_head_kv"_a = d.n_head_kv, "d_head"_a = d.d_head, "n_vocab"_a = c.llm.n_vocab,
-                 "n_ctx_train"_a = c.llm.n_ctx_train, "norm_eps"_a = d.norm_eps, "rope_base"_a = d.rope.base,
-                 "qk_norm"_a = d.qk_norm, "type"_a = c.llm.file_type);
+                 "n_head"_a = d.n_head, "n_head_kv"_a = d.n_head_kv, "d_head"_a = d.d_head,
+                 "n_vocab"_a = c.llm.n_vocab, "n_ctx_train"_a = c.llm.n_ctx_train, "norm_eps"_a = d.norm_eps,
+                 "rope_base"_a = d.rope.base, "qk_norm"_a = d.qk_norm, "type"_a = c.llm.file_type);
     py::dict out("name"_a = c.name, "modules"_a = c.modules, "device"_a = model.backend()->name(),
-                 "n_threads"_a = model.backend()->n_threads(), "file_bytes"_a = model.file_bytes(), "llm"_a = llm);
+                 "n_threads"_a = model.backend()->n_threads(), "file_bytes"_a = model.file_bytes(),
+                 "llm"_a = llm);
     if (c.vision) {
         const VisionConfig& v = *c.vision;
-        out["vision"] = py::dict("n_layer"_a = v.tower.n_layer, "n_embd"_a = v.tower.n_embd, "n_ff"_a = v.tower.n_ff,
-                                 "n_head"_a = v.tower.n_head, "patch_size"_a = v.tower.patch_size,
-                                 "position_grid"_a = v.tower.position_grid, "n_query"_a = v.resampler.n_query,
-                                 "scale_resolution"_a = v.slicing.scale_resolution,
-                                 "max_slice_nums"_a = v.slicing.max_slices, "use_image_id"_a = v.use_image_id);
+        out["vision"] =
+            py::dict("n_layer"_a = v.tower.n_layer, "n_embd"_a = v.tower.n_embd, "n_ff"_a = v.tower.n_ff,
+                     "n_head"_a = v.tower.n_head, "patch_size"_a = v.tower.patch_size,
+                     "position_grid"_a = v.tower.position_grid, "n_query"_a = v.resampler.n_query,
+                     "scale_resolution"_a = v.slicing.scale_resolution,
+                     "max_slice_nums"_a = v.slicing.max_slices, "use_image_id"_a = v.use_image_id);
     }
     out["stop_tokens"] = c.tokens.stop;
     return out;
@@ -65,16 +67,18 @@ py::dict prepare(const Model& model, const py::array& pixels, std::optional<int>
         const py::ssize_t n = slice.pixels.shape[1];
         patches.append(to_numpy(std::move(slice.pixels.data), {n, 3, p, p}));
     }
-    const py::object grid = image.grid.cols > 0 ? py::object(py::make_tuple(image.grid.cols, image.grid.rows)) : py::none();
+    const py::object grid =
+        image.grid.cols > 0 ? py::object(py::make_tuple(image.grid.cols, image.grid.rows)) : py::none();
     return py::dict("grid"_a = grid, "target_sizes"_a = sizes, "patches"_a = patches,
                     "placeholder"_a = image_placeholder(config, image.grid, 0, use_image_id));
 }
 
-py::array_t<float> encode_patches(const Model& model, const py::array& pixels, std::optional<int> max_slices, size_t index) {
+py::array_t<float> encode_patches(const Model& model, const py::array& pixels, std::optional<int> max_slices,
+                                  size_t index) {
     const VisionEncoder& vision = model.vision();
     const PreparedImage image = prepare_image(*model.config().vision, to_view(pixels), max_slices);
-    check<ArgumentError>(index < image.slices.size(), "[vision] expected a slice of 0 to {}, got {}", image.slices.size() - 1,
-                         index);
+    check<ArgumentError>(index < image.slices.size(), "[vision] expected a slice of 0 to {}, got {}",
+                         image.slices.size() - 1, index);
     const PatchedImage& slice = image.slices[index];
     const std::vector<int32_t> ids = position_ids(slice.rows, slice.cols, vision.position_grid());
     Workspace workspace(model.backend());
@@ -101,11 +105,13 @@ using Rows2d = py::array_t<float, py::array::c_style>;
 
 py::tuple forward(const Model& model, const std::optional<Ids>& ids, const std::optional<Rows2d>& embeds) {
     const int n_embd = model.config().llm.decoder.n_embd;
-    check<ArgumentError>(ids.has_value() != embeds.has_value(), "[forward] expected either ids or embeds, got {}",
+    check<ArgumentError>(ids.has_value() != embeds.has_value(),
+                         "[forward] expected either ids or embeds, got {}",
                          ids.has_value() ? "both" : "neither");
-    check<ArgumentError>(!ids || ids->ndim() == 1, "[forward] expected ids [n], got {} dimensions", ids ? ids->ndim() : 0);
-    check<ArgumentError>(!embeds || (embeds->ndim() == 2 && embeds->shape(1) == n_embd), "[forward] expected embeds [n, {}]",
-                         n_embd);
+    check<ArgumentError>(!ids || ids->ndim() == 1, "[forward] expected ids [n], got {} dimensions",
+                         ids ? ids->ndim() : 0);
+    check<ArgumentError>(!embeds || (embeds->ndim() == 2 && embeds->shape(1) == n_embd),
+                         "[forward] expected embeds [n, {}]", n_embd);
     DecoderInput input;
     if (ids) input.ids = {ids->data(), static_cast<size_t>(ids->size())};
     if (embeds) input.embeds = {embeds->data(), static_cast<size_t>(embeds->size())};
@@ -115,7 +121,8 @@ py::tuple forward(const Model& model, const std::optional<Ids>& ids, const std::
         result = model.forward(input);
     }
     const auto n_vocab = static_cast<py::ssize_t>(result.logits.data.size());
-    return py::make_tuple(to_numpy(std::move(result.logits.data), {n_vocab}), to_numpy(std::move(result.hidden)));
+    return py::make_tuple(to_numpy(std::move(result.logits.data), {n_vocab}),
+                          to_numpy(std::move(result.hidden)));
 }
 
 }  // namespace
@@ -142,24 +149,31 @@ void bind_model(py::module_& m) {
         .def("describe", &describe, "The facts of the file as a dict.")
         .def(
             "tokenize",
-            [](const Model& model, const std::string& text, bool parse) { return model.tokenizer().encode(text, parse); },
+            [](const Model& model, const std::string& text, bool parse) {
+                return model.tokenizer().encode(text, parse);
+            },
             py::arg("text"), py::arg("parse_special") = true, py::call_guard<py::gil_scoped_release>())
         .def(
             "detokenize",
-            [](const Model& model, const std::vector<int32_t>& ids, bool skip) { return model.tokenizer().decode(ids, skip); },
+            [](const Model& model, const std::vector<int32_t>& ids, bool skip) {
+                return model.tokenizer().decode(ids, skip);
+            },
             py::arg("ids"), py::arg("skip_special") = false, py::call_guard<py::gil_scoped_release>())
         .def("encode_image", &encode_image, py::arg("pixels"), py::arg("max_slices") = py::none(),
              "uint8 [h, w, 3] -> float32 [n_slice, n_query, n_embd]")
-        .def("encode_patches", &encode_patches, py::arg("pixels"), py::arg("max_slices") = py::none(), py::arg("slice") = 0,
+        .def("encode_patches", &encode_patches, py::arg("pixels"), py::arg("max_slices") = py::none(),
+             py::arg("slice") = 0,
              "uint8 [h, w, 3] -> float32 [n_patch, n_embd_vision]: the vision tower alone, one slice")
         .def("prepare_image", &prepare, py::arg("pixels"), py::arg("max_slices") = py::none(),
              py::arg("use_image_id") = py::none(),
-             "uint8 [h, w, 3] -> dict(grid (cols, rows) or None, target_sizes [(rows, cols)], patches float32 [n, 3, p, p] "
+             "uint8 [h, w, 3] -> dict(grid (cols, rows) or None, target_sizes [(rows, cols)], patches "
+             "float32 [n, 3, p, p] "
              "each, placeholder)")
         .def("build_prompt", &build_prompt, py::arg("messages"), py::arg("options"),
              "[(role, [str | uint8 array])] -> (text, ids int32 [n], embeds float32 [n, n_embd])")
         .def("forward", &forward, py::kw_only(), py::arg("ids") = py::none(), py::arg("embeds") = py::none(),
-             "ids int32 [n] or embeds float32 [n, n_embd] -> (logits float32 [n_vocab] of the last row, hidden [n, n_embd])");
+             "ids int32 [n] or embeds float32 [n, n_embd] -> (logits float32 [n_vocab] of the last row, "
+             "hidden [n, n_embd])");
 }
 
 }  // namespace minicpmo::bindings

@@ -14,8 +14,9 @@ using SessionPtr = std::shared_ptr<Session>;
 py::dict timings_dict(const Session& session) {
     using namespace py::literals;
     const Timings& t = session.timings();
-    return py::dict("vision_s"_a = t.vision_s, "n_slice"_a = t.n_slice, "prefill_s"_a = t.prefill_s, "n_prompt"_a = t.n_prompt,
-                    "first_token_s"_a = t.first_token_s, "decode_s"_a = t.decode_s, "n_decoded"_a = t.n_decoded);
+    return py::dict("vision_s"_a = t.vision_s, "n_slice"_a = t.n_slice, "prefill_s"_a = t.prefill_s,
+                    "n_prompt"_a = t.n_prompt, "first_token_s"_a = t.first_token_s, "decode_s"_a = t.decode_s,
+                    "n_decoded"_a = t.n_decoded);
 }
 
 }  // namespace
@@ -46,7 +47,8 @@ void bind_session(py::module_& m) {
             "seed", [](const GenerateOptions& o) { return o.sampling.seed; },
             [](GenerateOptions& o, uint64_t v) { o.sampling.seed = v; });
 
-    py::class_<Session, SessionPtr>(m, "Session", "One conversation. One thread at a time; interrupt and progress from any.")
+    py::class_<Session, SessionPtr>(
+        m, "Session", "One conversation. One thread at a time; interrupt and progress from any.")
         .def(py::init([](std::shared_ptr<Model> model, int n_ctx, const std::optional<std::string>& kv_type) {
                  SessionOptions options{n_ctx, std::nullopt};
                  if (kv_type) options.kv_type = parse_type(*kv_type);
@@ -60,7 +62,8 @@ void bind_session(py::module_& m) {
                 const py::gil_scoped_release release;
                 session.prefill(parsed, options);
             },
-            py::arg("messages"), py::arg("options"), "Appends [(role, [str | uint8 array])] to the conversation.")
+            py::arg("messages"), py::arg("options"),
+            "Appends [(role, [str | uint8 array])] to the conversation.")
         .def(
             "prefill_chat",
             [](Session& session, const py::list& messages, const PromptOptions& options) {
@@ -68,8 +71,10 @@ void bind_session(py::module_& m) {
                 const py::gil_scoped_release release;
                 session.prefill_chat(parsed, options);
             },
-            py::arg("messages"), py::arg("options"), "A whole conversation by the chat template, into an empty session.")
-        .def("begin", &Session::begin, py::arg("options"), py::call_guard<py::gil_scoped_release>(), "Begins an answer.")
+            py::arg("messages"), py::arg("options"),
+            "A whole conversation by the chat template, into an empty session.")
+        .def("begin", &Session::begin, py::arg("options"), py::call_guard<py::gil_scoped_release>(),
+             "Begins an answer.")
         .def(
             "next",
             [](Session& session) -> py::object {
@@ -80,8 +85,10 @@ void bind_session(py::module_& m) {
                 }
                 return piece ? py::object(py::make_tuple(piece->id, piece->text)) : py::object(py::none());
             },
-            "(id, text) or None at the end of the answer. An id of -1 closes a character that stayed incomplete.")
-        .def("interrupt", &Session::interrupt, "Stops what another thread computes; that call raises or ends its answer.")
+            "(id, text) or None at the end of the answer. An id of -1 closes a character that stayed "
+            "incomplete.")
+        .def("interrupt", &Session::interrupt,
+             "Stops what another thread computes; that call raises or ends its answer.")
         .def("reset", &Session::reset, "Forgets the conversation.")
         .def_property_readonly("n_past", &Session::n_past)
         .def_property_readonly("n_ctx", &Session::n_ctx)
@@ -92,7 +99,8 @@ void bind_session(py::module_& m) {
             "progress",
             [](const Session& session) {
                 const Progress& p = session.progress();
-                return py::make_tuple(p.n_slice_done.load(), p.n_slice.load(), p.n_token_done.load(), p.n_token.load());
+                return py::make_tuple(p.n_slice_done.load(), p.n_slice.load(), p.n_token_done.load(),
+                                      p.n_token.load());
             },
             "(slices done, slices, tokens done, tokens) of the running prefill.");
 }

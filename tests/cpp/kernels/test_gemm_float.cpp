@@ -81,7 +81,7 @@ TEST_CASE("float products agree with double arithmetic for any sizes and threads
     if (!kernels::has_avx512_vnni()) return;
     for (const ggml_type type : {GGML_TYPE_F32, GGML_TYPE_F16, GGML_TYPE_BF16}) {
         CAPTURE(std::string(ggml_type_name(type)));
-        for (const int64_t n_in : {1, 15, 72, 513, 1100}) {
+        for (const int64_t n_in : {1, 15, 72, 513, 1153}) {
             for (const int64_t n_out : {1, 16, 47, 48, 49, 210}) {
                 for (const int64_t n : {1, 2, 7, 8, 21}) {
                     CAPTURE(n_in);
@@ -92,6 +92,15 @@ TEST_CASE("float products agree with double arithmetic for any sizes and threads
                 }
             }
         }
+    }
+}
+
+TEST_CASE("products deeper than a block of the cache add up") {
+    if (!kernels::has_avx512_vnni()) return;
+    for (const int64_t n_in : {2304, 2305, 4304}) {
+        CAPTURE(n_in);
+        CHECK(largest_error({GGML_TYPE_F16, n_in, 100, 9, 2}) <
+              2 * kTolerance);  // longer sums, more rounding
     }
 }
 
