@@ -4,6 +4,7 @@
 
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
+#include <pybind11/typing.h>
 
 #include <algorithm>
 #include <string>
@@ -16,6 +17,9 @@
 namespace minicpmo::bindings {
 
 namespace py = pybind11;
+
+using PyFacts = py::typing::Dict<py::str, py::object>;
+using PyMessages = py::typing::List<py::typing::Tuple<py::str, py::typing::List<py::object>>>;
 
 template <class T>
 py::array_t<T> to_numpy(std::vector<T> values, std::vector<py::ssize_t> shape) {
@@ -47,7 +51,7 @@ inline ImageView to_view(const py::array& pixels) {
 }
 
 // [(role, [str | uint8 array, ...]), ...]; the views live as long as `messages`.
-inline std::vector<Message> to_messages(const py::list& messages) {
+inline std::vector<Message> to_messages(const PyMessages& messages) {
     std::vector<Message> out;
     for (const auto& item : messages) {
         const auto pair = item.cast<py::tuple>();

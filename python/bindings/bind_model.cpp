@@ -11,7 +11,7 @@ namespace {
 
 using ModelPtr = std::shared_ptr<Model>;
 
-py::dict describe(const Model& model) {
+PyFacts describe(const Model& model) {
     using namespace py::literals;
     const ModelConfig& c = model.config();
     const DecoderConfig& d = c.llm.decoder;
@@ -53,7 +53,7 @@ py::array_t<float> encode_image(const Model& model, const py::array& pixels, std
     return to_numpy(std::move(all));
 }
 
-py::dict prepare(const Model& model, const py::array& pixels, std::optional<int> max_slices,
+PyFacts prepare(const Model& model, const py::array& pixels, std::optional<int> max_slices,
                  std::optional<bool> use_image_id) {
     using namespace py::literals;
     model.vision();
@@ -85,7 +85,10 @@ py::array_t<float> encode_patches(const Model& model, const py::array& pixels, s
     return to_numpy(vision.encode_patches({slice.pixels, ids, slice.rows, slice.cols}, workspace));
 }
 
-py::tuple build_prompt(const Model& model, const py::list& messages, const PromptOptions& options) {
+using PyPrompt = py::typing::Tuple<py::str, py::array_t<int32_t>, py::array_t<float>>;
+using PyForward = py::typing::Tuple<py::array_t<float>, py::array_t<float>>;
+
+PyPrompt build_prompt(const Model& model, const PyMessages& messages, const PromptOptions& options) {
     const std::vector<Message> parsed = to_messages(messages);
     Prompt prompt;
     Array<float> embeds;
@@ -103,7 +106,7 @@ py::tuple build_prompt(const Model& model, const py::list& messages, const Promp
 using Ids = py::array_t<int32_t, py::array::c_style>;
 using Rows2d = py::array_t<float, py::array::c_style>;
 
-py::tuple forward(const Model& model, const std::optional<Ids>& ids, const std::optional<Rows2d>& embeds) {
+PyForward forward(const Model& model, const std::optional<Ids>& ids, const std::optional<Rows2d>& embeds) {
     const int n_embd = model.config().llm.decoder.n_embd;
     check<ArgumentError>(ids.has_value() != embeds.has_value(),
                          "[forward] expected either ids or embeds, got {}",

@@ -11,7 +11,7 @@ namespace {
 
 using SessionPtr = std::shared_ptr<Session>;
 
-py::dict timings_dict(const Session& session) {
+PyFacts timings_dict(const Session& session) {
     using namespace py::literals;
     const Timings& t = session.timings();
     return py::dict("vision_s"_a = t.vision_s, "n_slice"_a = t.n_slice, "prefill_s"_a = t.prefill_s,
@@ -57,7 +57,7 @@ void bind_session(py::module_& m) {
              py::arg("model"), py::kw_only(), py::arg("n_ctx") = 0, py::arg("kv_type") = py::none())
         .def(
             "prefill",
-            [](Session& session, const py::list& messages, const PromptOptions& options) {
+            [](Session& session, const PyMessages& messages, const PromptOptions& options) {
                 const std::vector<Message> parsed = to_messages(messages);
                 const py::gil_scoped_release release;
                 session.prefill(parsed, options);
@@ -66,7 +66,7 @@ void bind_session(py::module_& m) {
             "Appends [(role, [str | uint8 array])] to the conversation.")
         .def(
             "prefill_chat",
-            [](Session& session, const py::list& messages, const PromptOptions& options) {
+            [](Session& session, const PyMessages& messages, const PromptOptions& options) {
                 const std::vector<Message> parsed = to_messages(messages);
                 const py::gil_scoped_release release;
                 session.prefill_chat(parsed, options);
@@ -77,7 +77,7 @@ void bind_session(py::module_& m) {
              "Begins an answer.")
         .def(
             "next",
-            [](Session& session) -> py::object {
+            [](Session& session) -> py::typing::Optional<py::typing::Tuple<py::int_, py::str>> {
                 std::optional<Piece> piece;
                 {
                     const py::gil_scoped_release release;

@@ -1,99 +1,302 @@
-"""The C++ engine. Use minicpmo_cpp; this module's names may change."""
+"""
+The C++ engine. Use minicpmo_cpp; this module's names may change.
+"""
 
-from collections.abc import Sequence
-from typing import Any
+from __future__ import annotations
+import collections.abc
+import numpy
+import numpy.typing
+import typing
 
-import numpy as np
-from numpy.typing import NDArray
+__all__: list[str] = [
+    "ContextFullError",
+    "GenerateOptions",
+    "GenerationInterruptedError",
+    "MiniCPMOError",
+    "Model",
+    "ModelFileError",
+    "PromptOptions",
+    "Session",
+    "Tokenizer",
+    "UnsupportedModelError",
+    "dequantize",
+    "devices",
+    "quantize",
+    "system_prompt",
+    "type_info",
+]
 
-__version__: str
+class MiniCPMOError(RuntimeError):
+    """
+    What the engine could not do; the message says what was expected and what was found.
+    """
 
-class MiniCPMOError(RuntimeError): ...
-class ModelFileError(MiniCPMOError): ...
-class UnsupportedModelError(MiniCPMOError): ...
-class ContextFullError(MiniCPMOError): ...
-class GenerationInterruptedError(MiniCPMOError): ...
+class ModelFileError(MiniCPMOError):
+    pass
+
+class UnsupportedModelError(MiniCPMOError):
+    pass
+
+class ContextFullError(MiniCPMOError):
+    pass
+
+class GenerationInterruptedError(MiniCPMOError):
+    pass
 
 class Tokenizer:
-    def __init__(self, *, tokens: Sequence[str], types: Sequence[int], merges: Sequence[str]) -> None: ...
+    """
+    Byte-level BPE over one model's merges and special tokens (transformers' Qwen2TokenizerFast).
+    """
     @staticmethod
-    def from_gguf(path: str) -> Tokenizer: ...
-    def encode(self, text: str, parse_special: bool = True) -> list[int]: ...
-    def decode(self, ids: Sequence[int], skip_special: bool = False) -> str: ...
-    def find(self, token: str) -> int | None: ...
+    def from_gguf(path: str) -> Tokenizer:
+        """
+        The tokenizer of a GGUF file.
+        """
+    def __init__(
+        self,
+        *,
+        tokens: collections.abc.Sequence[str],
+        types: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex],
+        merges: collections.abc.Sequence[str],
+    ) -> None:
+        """
+        tokens by id; types as in GGUF (1 normal, 3 control, 4 user-defined, 5 unused); merges best first.
+        """
+    def decode(
+        self,
+        ids: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex],
+        skip_special: bool = False,
+    ) -> str:
+        """
+        ids -> str; bytes that are no UTF-8 become U+FFFD.
+        """
+    def encode(self, text: str, parse_special: bool = True) -> list[int]:
+        """
+        str -> list of ids.
+        """
+    def find(self, token: str) -> int | None:
+        """
+        The id of a token as the vocabulary writes it, or None.
+        """
     @property
     def n_vocab(self) -> int: ...
 
 class PromptOptions:
+    """
+    How messages become a prompt.
+    """
+
     add_generation_prompt: bool
     enable_thinking: bool
-    use_tts: bool
     omni: bool
     parse_special: bool
-    max_slices: int | None
     use_image_id: bool | None
-    def __init__(self) -> None: ...
-
-class GenerateOptions:
-    max_new_tokens: int
-    enable_thinking: bool
     use_tts: bool
-    ignore_stop: bool
-    temperature: float
-    top_k: int
-    top_p: float
-    min_p: float
-    repetition_penalty: float
-    seed: int
     def __init__(self) -> None: ...
+    @property
+    def max_slices(self) -> int | None: ...
+    @max_slices.setter
+    def max_slices(self, arg0: typing.SupportsInt | typing.SupportsIndex | None) -> None: ...
 
 class Model:
+    """
+    An immutable model file on a device; sessions share it.
+    """
     @staticmethod
-    def load(path: str, *, device: str = "auto", n_threads: int = 0) -> Model: ...
-    def describe(self) -> dict[str, Any]: ...
-    def tokenize(self, text: str, parse_special: bool = True) -> list[int]: ...
-    def detokenize(self, ids: Sequence[int], skip_special: bool = False) -> str: ...
-    def encode_image(
-        self, pixels: NDArray[np.uint8], max_slices: int | None = None
-    ) -> NDArray[np.float32]: ...
-    def encode_patches(
-        self, pixels: NDArray[np.uint8], max_slices: int | None = None, slice: int = 0
-    ) -> NDArray[np.float32]: ...
-    def prepare_image(
-        self, pixels: NDArray[np.uint8], max_slices: int | None = None, use_image_id: bool | None = None
-    ) -> dict[str, Any]: ...
+    def load(
+        path: str, *, device: str = "auto", n_threads: typing.SupportsInt | typing.SupportsIndex = 0
+    ) -> Model:
+        """
+        Opens and checks a GGUF file; raises ModelFileError.
+        """
     def build_prompt(
-        self, messages: list[tuple[str, list[Any]]], options: PromptOptions
-    ) -> tuple[str, NDArray[np.int32], NDArray[np.float32]]: ...
+        self, messages: list[tuple[str, list[typing.Any]]], options: PromptOptions
+    ) -> tuple[str, numpy.typing.NDArray[numpy.int32], numpy.typing.NDArray[numpy.float32]]:
+        """
+        [(role, [str | uint8 array])] -> (text, ids int32 [n], embeds float32 [n, n_embd])
+        """
+    def describe(self) -> dict[str, typing.Any]:
+        """
+        The facts of the file as a dict.
+        """
+    def detokenize(
+        self,
+        ids: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex],
+        skip_special: bool = False,
+    ) -> str: ...
+    def encode_image(
+        self, pixels: numpy.ndarray, max_slices: typing.SupportsInt | typing.SupportsIndex | None = None
+    ) -> numpy.typing.NDArray[numpy.float32]:
+        """
+        uint8 [h, w, 3] -> float32 [n_slice, n_query, n_embd]
+        """
+    def encode_patches(
+        self,
+        pixels: numpy.ndarray,
+        max_slices: typing.SupportsInt | typing.SupportsIndex | None = None,
+        slice: typing.SupportsInt | typing.SupportsIndex = 0,
+    ) -> numpy.typing.NDArray[numpy.float32]:
+        """
+        uint8 [h, w, 3] -> float32 [n_patch, n_embd_vision]: the vision tower alone, one slice
+        """
     def forward(
-        self, *, ids: NDArray[np.int32] | None = None, embeds: NDArray[np.float32] | None = None
-    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]: ...
+        self,
+        *,
+        ids: typing.Annotated[numpy.typing.ArrayLike, numpy.int32] | None = None,
+        embeds: typing.Annotated[numpy.typing.ArrayLike, numpy.float32] | None = None,
+    ) -> tuple[numpy.typing.NDArray[numpy.float32], numpy.typing.NDArray[numpy.float32]]:
+        """
+        ids int32 [n] or embeds float32 [n, n_embd] -> (logits float32 [n_vocab] of the last row, hidden [n, n_embd])
+        """
+    def prepare_image(
+        self,
+        pixels: numpy.ndarray,
+        max_slices: typing.SupportsInt | typing.SupportsIndex | None = None,
+        use_image_id: bool | None = None,
+    ) -> dict[str, typing.Any]:
+        """
+        uint8 [h, w, 3] -> dict(grid (cols, rows) or None, target_sizes [(rows, cols)], patches float32 [n, 3, p, p] each, placeholder)
+        """
+    def tokenize(self, text: str, parse_special: bool = True) -> list[int]: ...
+
+class GenerateOptions:
+    """
+    How an answer is sampled.
+    """
+
+    enable_thinking: bool
+    ignore_stop: bool
+    use_tts: bool
+    def __init__(self) -> None: ...
+    @property
+    def max_new_tokens(self) -> int: ...
+    @max_new_tokens.setter
+    def max_new_tokens(self, arg0: typing.SupportsInt | typing.SupportsIndex) -> None: ...
+    @property
+    def min_p(self) -> float: ...
+    @min_p.setter
+    def min_p(self, arg1: typing.SupportsFloat | typing.SupportsIndex) -> None: ...
+    @property
+    def repetition_penalty(self) -> float: ...
+    @repetition_penalty.setter
+    def repetition_penalty(self, arg1: typing.SupportsFloat | typing.SupportsIndex) -> None: ...
+    @property
+    def seed(self) -> int: ...
+    @seed.setter
+    def seed(self, arg1: typing.SupportsInt | typing.SupportsIndex) -> None: ...
+    @property
+    def temperature(self) -> float: ...
+    @temperature.setter
+    def temperature(self, arg1: typing.SupportsFloat | typing.SupportsIndex) -> None: ...
+    @property
+    def top_k(self) -> int: ...
+    @top_k.setter
+    def top_k(self, arg1: typing.SupportsInt | typing.SupportsIndex) -> None: ...
+    @property
+    def top_p(self) -> float: ...
+    @top_p.setter
+    def top_p(self, arg1: typing.SupportsFloat | typing.SupportsIndex) -> None: ...
 
 class Session:
-    def __init__(self, model: Model, *, n_ctx: int = 0, kv_type: str | None = None) -> None: ...
-    def prefill(self, messages: list[tuple[str, list[Any]]], options: PromptOptions) -> None: ...
-    def prefill_chat(self, messages: list[tuple[str, list[Any]]], options: PromptOptions) -> None: ...
-    def begin(self, options: GenerateOptions) -> None: ...
-    def next(self) -> tuple[int, str] | None: ...
-    def interrupt(self) -> None: ...
-    def reset(self) -> None: ...
-    @property
-    def n_past(self) -> int: ...
-    @property
-    def n_ctx(self) -> int: ...
+    """
+    One conversation. One thread at a time; interrupt and progress from any.
+    """
+    def __init__(
+        self,
+        model: Model,
+        *,
+        n_ctx: typing.SupportsInt | typing.SupportsIndex = 0,
+        kv_type: str | None = None,
+    ) -> None: ...
+    def begin(self, options: GenerateOptions) -> None:
+        """
+        Begins an answer.
+        """
+    def interrupt(self) -> None:
+        """
+        Stops what another thread computes; that call raises or ends its answer.
+        """
+    def next(self) -> tuple[int, str] | None:
+        """
+        (id, text) or None at the end of the answer. An id of -1 closes a character that stayed incomplete.
+        """
+    def prefill(self, messages: list[tuple[str, list[typing.Any]]], options: PromptOptions) -> None:
+        """
+        Appends [(role, [str | uint8 array])] to the conversation.
+        """
+    def prefill_chat(self, messages: list[tuple[str, list[typing.Any]]], options: PromptOptions) -> None:
+        """
+        A whole conversation by the chat template, into an empty session.
+        """
+    def reset(self) -> None:
+        """
+        Forgets the conversation.
+        """
     @property
     def kv_bytes(self) -> int: ...
     @property
+    def n_ctx(self) -> int: ...
+    @property
+    def n_past(self) -> int: ...
+    @property
+    def progress(self) -> tuple[int, int, int, int]:
+        """
+        (slices done, slices, tokens done, tokens) of the running prefill.
+        """
+    @property
     def stop_reason(self) -> str: ...
     @property
-    def timings(self) -> dict[str, Any]: ...
-    @property
-    def progress(self) -> tuple[int, int, int, int]: ...
+    def timings(self) -> dict[str, typing.Any]: ...
 
-def devices() -> list[str]: ...
-def system_prompt(has_reference_audio: bool, mode: str, language: str) -> list[str | None]: ...
-def quantize(values: NDArray[np.float32], type: str, n_threads: int = 0) -> NDArray[np.uint8]: ...
 def dequantize(
-    blocks: NDArray[np.uint8], type: str, n_col: int, n_threads: int = 0
-) -> NDArray[np.float32]: ...
-def type_info(type: str) -> tuple[int, int]: ...
+    blocks: numpy.typing.NDArray[numpy.uint8],
+    type: str,
+    n_col: typing.SupportsInt | typing.SupportsIndex,
+    n_threads: typing.SupportsInt | typing.SupportsIndex = 0,
+) -> numpy.typing.NDArray[numpy.float32]:
+    """
+    The values that blocks of a ggml type stand for.
+
+    Args:
+        blocks: uint8 [n_row, row_bytes], C-contiguous.
+        type: name of the type as ggml prints it, in any case.
+        n_col: values in a row.
+        n_threads: threads to share the rows; 0 means all processors.
+
+    Returns:
+        float32 [n_row, n_col].
+    """
+
+def devices() -> list[str]:
+    """
+    Names that `device` accepts beside "auto" and "cpu".
+    """
+
+def quantize(
+    values: numpy.typing.NDArray[numpy.float32],
+    type: str,
+    n_threads: typing.SupportsInt | typing.SupportsIndex = 0,
+) -> numpy.typing.NDArray[numpy.uint8]:
+    """
+    Rows of float32 as blocks of a ggml type.
+
+    Args:
+        values: float32 [n_row, n_col], C-contiguous and finite; n_col a multiple of the type's block size.
+        type: name of the type as ggml prints it, in any case: "q4_k", "q8_0", "f16".
+        n_threads: threads to share the rows; 0 means all processors.
+
+    Returns:
+        uint8 [n_row, row_bytes].
+    """
+
+def system_prompt(has_reference_audio: bool, mode: str, language: str) -> list[str | None]:
+    """
+    The official system prompt as parts: str, and None where the reference audio goes.
+    """
+
+def type_info(type: str) -> tuple[int, int]:
+    """
+    (values in a block, bytes of a block) of a ggml type.
+    """
+
+__version__: str = "0.1.0"
