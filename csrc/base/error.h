@@ -1,5 +1,6 @@
 #pragma once
-// Every failure is an exception derived from Error; messages read "[component] expected X, got Y (file, tensor or argument)".
+// Every failure is an exception derived from Error; messages read "[component] expected X, got Y (file,
+// tensor or argument)".
 
 #include <sstream>
 #include <stdexcept>

@@ -1,5 +1,6 @@
 #pragma once
-// Leveled messages to one sink. The library itself writes nowhere else; the default sink prints warnings to stderr.
+// Leveled messages to one sink. The library itself writes nowhere else; the default sink prints warnings to
+// stderr.
 
 #include <functional>
 #include <string>

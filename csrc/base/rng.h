@@ -1,6 +1,7 @@
 #pragma once
-// A counter-based random generator: value i of a seed never depends on how many were drawn before in another place.
-// SplitMix64 finaliser (Steele, Lea, Flood: Fast splittable pseudorandom number generators, 2014) over seed and counter.
+// A counter-based random generator: value i of a seed never depends on how many were drawn before in another
+// place. SplitMix64 finaliser (Steele, Lea, Flood: Fast splittable pseudorandom number generators, 2014) over
+// seed and counter.
 
 #include <cstdint>
 

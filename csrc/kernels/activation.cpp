@@ -18,7 +18,8 @@ constexpr float kLog2E = 1.44269504F;
 constexpr float kLn2High = 0.693359375F;  // exact in 9 bits, so that n * kLn2High rounds nothing
 constexpr float kLn2Low = -2.12194440e-4F;
 
-// exp(x) for |x| <= 87, within 2 ulp: x = n ln 2 + r, a degree-7 polynomial in r, n put into the exponent bits.
+// exp(x) for |x| <= 87, within 2 ulp: x = n ln 2 + r, a degree-7 polynomial in r, n put into the exponent
+// bits.
 inline float exp_bounded(float x) {
     const float n = (x * kLog2E + 12582912.0F) - 12582912.0F;  // adding 1.5 * 2^23 rounds to an integer
     const float r = (x - n * kLn2High) - n * kLn2Low;
@@ -48,7 +49,8 @@ void compute_gelu_tanh(ggml_tensor* dst, const ggml_tensor* x, int ith, int nth,
     const int64_t per_thread = GGML_PAD((n + nth - 1) / nth, 64);
     const int64_t begin = std::min(n, per_thread * ith);
     const int64_t end = std::min(n, begin + per_thread);
-    gelu_tanh_row(static_cast<const float*>(x->data) + begin, static_cast<float*>(dst->data) + begin, end - begin);
+    gelu_tanh_row(static_cast<const float*>(x->data) + begin, static_cast<float*>(dst->data) + begin,
+                  end - begin);
 }
 
 }  // namespace

@@ -9,10 +9,14 @@ Tensor split_heads(Graph& g, Tensor x, int64_t n_head) {
 }
 
 Tensor attention(Graph& g, Tensor q, Tensor k, Tensor v, Tensor mask, float scale) {
-    if (g.on_cpu() && kernels::attention_supports(q, k, v, mask)) return kernels::attention(g, q, k, v, mask, scale);
-    const auto time_second = [&](Tensor x) { return ggml_permute(g.ctx(), x, 0, 2, 1, 3); };  // [d_head, n, n_head]
-    const Tensor out = ggml_flash_attn_ext(g.ctx(), time_second(q), time_second(k), time_second(v), mask, scale, 0.0F,
-                                           0.0F);  // [d_head, n_head, n]
+    if (g.on_cpu() && kernels::attention_supports(q, k, v, mask))
+        return kernels::attention(g, q, k, v, mask, scale);
+    const auto time_second = [&](Tensor x) {
+        return ggml_permute(g.ctx(), x, 0, 2, 1, 3);
+    };  // [d_head, n, n_head]
+    const Tensor out =
+        ggml_flash_attn_ext(g.ctx(), time_second(q), time_second(k), time_second(v), mask, scale, 0.0F,
+                            0.0F);  // [d_head, n_head, n]
     ggml_flash_attn_ext_set_prec(out, GGML_PREC_F32);
     return ggml_reshape_2d(g.ctx(), out, out->ne[0] * out->ne[1], out->ne[2]);
 }

@@ -7,8 +7,8 @@ namespace minicpmo::nn {
 
 Tensor split_heads(Graph& g, Tensor x, int64_t n_head);  // [d_head * n_head, n] -> [d_head, n_head, n]
 
-// q [d_head, n_head, n], k and v [d_head, n_head_kv, n_kv], any strides; mask F16 [n_kv, n] added to the scores, or nullptr.
-// Query head j reads key head j / (n_head / n_head_kv). Returns [d_head * n_head, n].
+// q [d_head, n_head, n], k and v [d_head, n_head_kv, n_kv], any strides; mask F16 [n_kv, n] added to the
+// scores, or nullptr. Query head j reads key head j / (n_head / n_head_kv). Returns [d_head * n_head, n].
 Tensor attention(Graph& g, Tensor q, Tensor k, Tensor v, Tensor mask, float scale);
 
 }  // namespace minicpmo::nn

@@ -1,5 +1,6 @@
 #pragma once
-// Normalisation over the features of each row. Reference: torch.nn.LayerNorm; RMSNorm (Zhang and Sennrich, 2019).
+// Normalisation over the features of each row. Reference: torch.nn.LayerNorm; RMSNorm (Zhang and Sennrich,
+// 2019).
 
 #include "core/graph.h"
 #include "core/weights.h"

@@ -6,7 +6,10 @@
 
 namespace minicpmo::nn {
 
-enum class RopePairs { halves, neighbours };  // which features turn together: i with i + d/2 (NeoX), or 2i with 2i + 1
+enum class RopePairs {
+    halves,
+    neighbours
+};  // which features turn together: i with i + d/2 (NeoX), or 2i with 2i + 1
 
 struct RopeConfig {
     int n_dims = 0;  // features that turn; the rest pass through

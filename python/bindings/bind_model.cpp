@@ -54,7 +54,7 @@ py::array_t<float> encode_image(const Model& model, const py::array& pixels, std
 }
 
 PyFacts prepare(const Model& model, const py::array& pixels, std::optional<int> max_slices,
-                 std::optional<bool> use_image_id) {
+                std::optional<bool> use_image_id) {
     using namespace py::literals;
     model.vision();
     const VisionConfig& config = *model.config().vision;

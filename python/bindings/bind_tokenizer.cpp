@@ -54,8 +54,8 @@ void bind_tokenizer(py::module_& m) {
 
     m.def(
         "system_prompt",
-        [](bool has_reference_audio, const std::string& mode, const std::string& language)
-            -> py::typing::List<py::typing::Optional<py::str>> {
+        [](bool has_reference_audio, const std::string& mode,
+           const std::string& language) -> py::typing::List<py::typing::Optional<py::str>> {
             const ChatMessage message = system_prompt(has_reference_audio, mode, language);
             py::list parts;
             for (const ContentPart& part : message.content) {

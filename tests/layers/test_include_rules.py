@@ -96,7 +96,12 @@ def test_only_the_log_prints_and_nothing_reads_the_environment() -> None:
 
 
 def test_nothing_is_owned_by_hand() -> None:
-    assert offenders(r"\bnew (?!\()[A-Z]\w*|\bdelete \w|\bmalloc\(|\bfree\(", ALL - {"api"}, {"engine/model.cpp"}) == []
+    assert (
+        offenders(
+            r"\bnew (?!\()[A-Z]\w*|\bdelete \w|\bmalloc\(|\bfree\(", ALL - {"api"}, {"engine/model.cpp"}
+        )
+        == []
+    )
 
 
 def test_no_member_of_the_family_is_named_in_code() -> None:
@@ -105,7 +110,9 @@ def test_no_member_of_the_family_is_named_in_code() -> None:
 
 
 def python_sources() -> list[Path]:
-    return [p for folder in ("python", "convert", "benchmarks") for p in sorted((ROOT / folder).rglob("*.py"))]
+    return [
+        p for folder in ("python", "convert", "benchmarks") for p in sorted((ROOT / folder).rglob("*.py"))
+    ]
 
 
 @pytest.mark.parametrize(
@@ -113,7 +120,9 @@ def python_sources() -> list[Path]:
 )
 def test_files_are_small_and_named_by_a_noun(path: Path) -> None:
     assert path.stem not in FORBIDDEN_STEMS
-    assert not re.search(r"\d$", path.stem) or path.stem.endswith(("int8", "avx512")), "split by noun, not by number"
+    assert not re.search(r"\d$", path.stem) or path.stem.endswith(("int8", "avx512")), (
+        "split by noun, not by number"
+    )
     if path.name not in GENERATED:
         n_line = len(path.read_text(encoding="utf-8").splitlines())
         assert n_line <= LIMITS[path.suffix], f"{n_line} lines: which noun hides in it?"
@@ -134,5 +143,9 @@ def test_print_lines_per_room(capsys: pytest.CaptureFixture[str]) -> None:
             n_line = len(path.read_text(encoding="utf-8").splitlines())
             rows[room_of(path)] = rows.get(room_of(path), 0) + n_line
     with capsys.disabled():
-        print("\nlines per room:", ", ".join(f"{room} {n}" for room, n in rows.items()), f"(sum {sum(rows.values())})")
+        print(
+            "\nlines per room:",
+            ", ".join(f"{room} {n}" for room, n in rows.items()),
+            f"(sum {sum(rows.values())})",
+        )
     assert sum(rows.values()) <= 12000

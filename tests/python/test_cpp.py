@@ -1,4 +1,4 @@
-"""Builds and runs the C++ tests, and the GGUF mutations under sanitizers. Needs a C++20 compiler and doctest."""
+"""Builds and runs the C++ tests, and damaged model files under sanitizers. Needs a compiler and doctest."""
 
 import os
 import subprocess
@@ -14,7 +14,9 @@ N_MUTANT = 2000
 def run(*command: str | Path) -> str:
     done = subprocess.run([str(c) for c in command], cwd=ROOT, capture_output=True, text=True, check=False)
     output = done.stdout + done.stderr
-    assert done.returncode == 0, f"{' '.join(map(str, command))} exited with {done.returncode}:\n{output[-6000:]}"
+    assert done.returncode == 0, (
+        f"{' '.join(map(str, command))} exited with {done.returncode}:\n{output[-6000:]}"
+    )
     return output
 
 

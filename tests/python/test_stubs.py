@@ -4,15 +4,14 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 import minicpmo_cpp
+import pytest
 
 COMMITTED = Path(minicpmo_cpp.__file__).parent / "_core.pyi"
 
 
 def test_the_stubs_are_generated_from_the_module(tmp_path: Path) -> None:
-    """To renew them: pybind11-stubgen minicpmo_cpp._core -o python && ruff format python/minicpmo_cpp/_core.pyi"""
+    """To renew them: pybind11-stubgen minicpmo_cpp._core -o python, then ruff format."""
     pytest.importorskip("pybind11_stubgen", reason="pybind11-stubgen is not installed")
     root = Path(__file__).resolve().parents[2]
     generate = [sys.executable, "-m", "pybind11_stubgen", "minicpmo_cpp._core", "-o", str(tmp_path)]

@@ -20,7 +20,8 @@ std::vector<float> random_values(size_t n, uint64_t seed) {
     return values;
 }
 
-// L2 error of the product, relative to the size such sums have, against double arithmetic on the dequantised weights.
+// L2 error of the product, relative to the size such sums have, against double arithmetic on the
+// dequantised weights.
 double error_of_product(ggml_type type, int64_t n_in, int64_t n_out, int64_t n, int n_threads) {
     const auto blocks = quantize(type, random_values(static_cast<size_t>(n_in * n_out), 1), n_in, 1);
     const auto w = dequantize(type, blocks, n_in, 1);
@@ -63,9 +64,11 @@ double error_of_product(ggml_type type, int64_t n_in, int64_t n_out, int64_t n, 
 }  // namespace
 
 TEST_CASE("products of quantised weights are within the rounding of 8-bit activations") {
-    // Uniform values in [-1, 1], of mean square 1/3, in steps of 1/127 carry an error of 1 / 127 / sqrt(12) * sqrt(3) = 0.004.
+    // Uniform values in [-1, 1], of mean square 1/3, in steps of 1/127 carry an error of
+    // 1 / 127 / sqrt(12) * sqrt(3) = 0.004.
     constexpr double kTolerance = 0.006;
-    for (const ggml_type type : {GGML_TYPE_Q4_K, GGML_TYPE_Q5_K, GGML_TYPE_Q6_K, GGML_TYPE_Q8_0, GGML_TYPE_Q4_0}) {
+    for (const ggml_type type :
+         {GGML_TYPE_Q4_K, GGML_TYPE_Q5_K, GGML_TYPE_Q6_K, GGML_TYPE_Q8_0, GGML_TYPE_Q4_0}) {
         CAPTURE(std::string(ggml_type_name(type)));
         for (const int64_t n_in : {256, 1536}) {
             for (const int64_t n_out : {1, 15, 64, 83}) {

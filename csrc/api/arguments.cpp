@@ -1,0 +1,127 @@
+#include "api/arguments.h"
+
+namespace minicpmo::api {
+
+namespace {
+
+Role to_role(int32_t role) {
+    switch (role) {
+        case MINICPMO_ROLE_SYSTEM:
+            return Role::system;
+        case MINICPMO_ROLE_USER:
+            return Role::user;
+        case MINICPMO_ROLE_ASSISTANT:
+            return Role::assistant;
+        default:
+            fail<ArgumentError>("[api] expected a role of {} to {}, got {}", int{MINICPMO_ROLE_SYSTEM},
+                                int{MINICPMO_ROLE_ASSISTANT}, role);
+    }
+}
+
+ImageView to_view(const minicpmo_part& part, std::deque<Image>& copies) {
+    const ImageView view{part.pixels, part.width, part.height};
+    check_image(view);
+    const size_t row_bytes = static_cast<size_t>(part.width) * kImageChannels;
+    if (part.row_stride == 0 || part.row_stride == row_bytes) return view;
+    check<ArgumentError>(part.row_stride > row_bytes,
+                         "[api] expected a row_stride of at least {} bytes, got {}", row_bytes,
+                         part.row_stride);
+    Image& copy = copies.emplace_back(part.width, part.height);
+    for (size_t y = 0; y < static_cast<size_t>(part.height); ++y) {
+        std::memcpy(copy.pixels.data() + y * row_bytes, part.pixels + y * part.row_stride, row_bytes);
+    }
+    return copy.view();
+}
+
+MessagePart to_part(const minicpmo_part& part, std::deque<Image>& copies) {
+    check_struct_size<minicpmo_part>(part.struct_size, "part");
+    if (part.kind == MINICPMO_PART_IMAGE) return {PartKind::image, "", to_view(part, copies)};
+    check<ArgumentError>(part.kind == MINICPMO_PART_TEXT, "[api] expected a part of kind {} or {}, got {}",
+                         int{MINICPMO_PART_TEXT}, int{MINICPMO_PART_IMAGE}, part.kind);
+    const std::span<const char> text = checked_span(part.text, part.n_text, "text");
+    return {PartKind::text, std::string(text.begin(), text.end()), {}};
+}
+
+std::optional<ggml_type> to_cache_type(const char* name) {
+    const std::string_view wanted = &not_null(name, "cache_type");
+    if (wanted == "auto") return std::nullopt;
+    for (const ggml_type type : {GGML_TYPE_F32, GGML_TYPE_F16, GGML_TYPE_BF16, GGML_TYPE_Q8_0}) {
+        if (wanted == ggml_type_name(type)) return type;
+    }
+    fail<ArgumentError>("[api] expected a cache_type among auto, f32, f16, bf16 and q8_0, got {}",
+                        printable(wanted));
+}
+
+}  // namespace
+
+void store_text(std::string_view text, char* buffer, size_t n_buffer, size_t* n_byte) {
+    not_null(n_byte, "n_byte") = text.size();
+    if (buffer == nullptr) return;
+    check<BufferError>(n_buffer > text.size(), "[api] expected a buffer of at least {} bytes, got {}",
+                       text.size() + 1, n_buffer);
+    std::memcpy(buffer, text.data(), text.size());
+    buffer[text.size()] = '\0';
+}
+
+Messages to_messages(const minicpmo_message* messages, size_t n_message) {
+    Messages all;
+    for (const minicpmo_message& message : checked_span(messages, n_message, "messages")) {
+        check_struct_size<minicpmo_message>(message.struct_size, "message");
+        Message& out = all.list.emplace_back(Message{to_role(message.role), {}});
+        for (const minicpmo_part& part : checked_span(message.parts, message.n_part, "parts")) {
+            out.content.push_back(to_part(part, all.copies));
+        }
+    }
+    return all;
+}
+
+PromptOptions to_prompt_options(const minicpmo_prefill_params& params) {
+    PromptOptions options;
+    options.omni = params.omni != 0;
+    options.parse_special = params.parse_special != 0;
+    if (params.max_slices != 0) options.max_slices = params.max_slices;
+    return options;
+}
+
+SessionOptions to_session_options(const minicpmo_session_params& params) {
+    return {params.n_ctx, to_cache_type(params.cache_type)};
+}
+
+GenerateOptions to_generate_options(const minicpmo_generate_params& params) {
+    GenerateOptions options;
+    options.max_new_tokens = params.max_new_tokens;
+    options.sampling.temperature = params.temperature;
+    options.sampling.top_k = params.top_k;
+    options.sampling.top_p = params.top_p;
+    options.sampling.min_p = params.min_p;
+    options.sampling.repetition_penalty = params.repetition_penalty;
+    options.sampling.seed = params.seed;
+    options.enable_thinking = params.enable_thinking != 0;
+    options.use_tts = params.use_tts != 0;
+    options.ignore_stop = params.ignore_stop != 0;
+    return options;
+}
+
+minicpmo_prefill_params default_prefill_params() {
+    minicpmo_prefill_params params{};
+    params.struct_size = sizeof(params);
+    return params;
+}
+
+minicpmo_session_params default_session_params() { return {sizeof(minicpmo_session_params), 0, "auto"}; }
+
+minicpmo_generate_params default_generate_params() {
+    const GenerateOptions options;
+    minicpmo_generate_params params{};
+    params.struct_size = sizeof(params);
+    params.max_new_tokens = options.max_new_tokens;
+    params.temperature = options.sampling.temperature;
+    params.top_k = options.sampling.top_k;
+    params.top_p = options.sampling.top_p;
+    params.min_p = options.sampling.min_p;
+    params.repetition_penalty = options.sampling.repetition_penalty;
+    params.seed = options.sampling.seed;
+    return params;
+}
+
+}  // namespace minicpmo::api

@@ -1,0 +1,78 @@
+#pragma once
+// What C callers pass, checked and turned into the engine's types, and results turned into what C callers
+// get. Reference: csrc/include/minicpmo.h.
+
+#include <cstring>
+#include <deque>
+#include <span>
+#include <string_view>
+#include <vector>
+
+#include "api/guard.h"
+#include "engine/message.h"
+#include "engine/session.h"
+
+namespace minicpmo::api {
+
+// All structs are in their first version, so one size is right. Where a field gets appended, the size without
+// it stays valid; a larger struct is from a newer header and may ask for what we do not know.
+template <class S>
+void check_struct_size(size_t struct_size, const char* name) {
+    check<ArgumentError>(struct_size == sizeof(S), "[api] expected a struct_size of {}, got {} ({})",
+                         sizeof(S), struct_size, name);
+}
+
+template <class S>
+void check_struct(const S* given, const char* name) {
+    check<ArgumentError>(given != nullptr, "[api] expected a struct, got null ({})", name);
+    check_struct_size<S>(given->struct_size, name);
+}
+
+template <class T>
+T& not_null(T* pointer, const char* name) {
+    check<ArgumentError>(pointer != nullptr, "[api] expected a pointer, got null ({})", name);
+    return *pointer;
+}
+
+// An array of n elements at `data`, which may be null only if it is empty.
+template <class T>
+std::span<const T> checked_span(const T* data, size_t n, const char* name) {
+    check<ArgumentError>(data != nullptr || n == 0, "[api] expected {} elements, got null ({})", n, name);
+    return {data, n};
+}
+
+// The caller's params, or the defaults for null.
+template <class P>
+P params_or_default(const P* given, const P& defaults, const char* name) {
+    if (given == nullptr) return defaults;
+    check_struct(given, name);
+    return *given;
+}
+
+template <class P>
+minicpmo_status store_default(P* params, size_t struct_size, const P& defaults, const char* name) {
+    return guard([&] {
+        P& out = not_null(params, name);
+        check_struct_size<P>(struct_size, name);
+        out = defaults;
+    });
+}
+
+// Text with its closing zero byte, as minicpmo_devices describes it.
+void store_text(std::string_view text, char* buffer, size_t n_buffer, size_t* n_byte);
+
+// Messages whose pictures point into the caller's memory, or where rows are padded into `copies`.
+struct Messages {
+    std::vector<Message> list;
+    std::deque<Image> copies;
+};
+Messages to_messages(const minicpmo_message* messages, size_t n_message);
+PromptOptions to_prompt_options(const minicpmo_prefill_params& params);
+SessionOptions to_session_options(const minicpmo_session_params& params);
+GenerateOptions to_generate_options(const minicpmo_generate_params& params);
+
+minicpmo_prefill_params default_prefill_params();
+minicpmo_session_params default_session_params();
+minicpmo_generate_params default_generate_params();
+
+}  // namespace minicpmo::api
