@@ -1,4 +1,4 @@
-"""The command line: `minicpmo-convert CHECKPOINT_DIR -o out.gguf`, or `--requantize in.gguf -o out.gguf`."""
+"""The command line: `minicpmo-convert CHECKPOINT_DIR -o out.gguf`, or --requantize or --merge instead."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ import typer
 
 from minicpmo_convert.convert import convert
 from minicpmo_convert.error import ConvertError
+from minicpmo_convert.merge import merge
 from minicpmo_convert.recipe import RECIPES
 from minicpmo_convert.requantize import requantize
 
 TypeName = Enum("TypeName", {name: name for name in RECIPES}, type=str)  # type: ignore[misc]
-DEFAULT = TypeName("q4_k_m")
+DEFAULT = "q4_k_m"
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
@@ -31,27 +32,54 @@ def command(
     *,
     output: Annotated[Path, typer.Option("--output", "-o", help="GGUF file to write.")],
     type: Annotated[
-        TypeName, typer.Option("--type", "-t", help="Type of the language model's matrices.")
-    ] = DEFAULT,
+        TypeName | None,
+        typer.Option("--type", "-t", help="Type of the language model's matrices.", show_default=DEFAULT),
+    ] = None,
     source: Annotated[
         Path | None,
         typer.Option("--requantize", metavar="IN_GGUF", help="Converted file to start from instead."),
     ] = None,
+    pair: Annotated[
+        tuple[Path, Path] | None,
+        typer.Option(
+            "--merge",
+            metavar="LLM_GGUF VISION_GGUF",
+            help="Published language model and vision file (mmproj) to join as they are instead.",
+        ),
+    ] = None,
+    tokenizer: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="With --merge: tokenizer files that replace the vocabulary of LLM_GGUF."
+        ),
+    ] = None,
 ) -> None:
-    """Convert a MiniCPM-o checkpoint to one GGUF file, or a converted file to another type."""
-    if (checkpoint is None) == (source is None):
-        raise typer.BadParameter("give either CHECKPOINT_DIR or --requantize IN_GGUF")
+    """Convert a MiniCPM-o checkpoint to one GGUF file, or requantize such a file, or merge published ones."""
+    if (checkpoint is not None) + (source is not None) + (pair is not None) != 1:
+        raise typer.BadParameter(
+            "give one of CHECKPOINT_DIR, --requantize IN_GGUF and --merge LLM_GGUF VISION_GGUF"
+        )
+    if pair is not None and type is not None:
+        raise typer.BadParameter(
+            "--merge keeps the types of the files; give no --type, or --requantize the result"
+        )
+    if pair is None and tokenizer is not None:
+        raise typer.BadParameter("--tokenizer goes with --merge")
+    kind = type.value if type is not None else DEFAULT
     try:
         if checkpoint is not None:
-            size = convert(checkpoint, output, type.value, typer.echo)
+            size = convert(checkpoint, output, kind, typer.echo)
+        elif source is not None:
+            size = requantize(source, output, kind, typer.echo)
         else:
-            assert source is not None
-            size = requantize(source, output, type.value, typer.echo)
+            assert pair is not None
+            size = merge(*pair, output, tokenizer, lambda line: typer.echo(line, err=True))
+            kind = "merged"
     except (ConvertError, OSError, MemoryError) as error:
         _stop(str(error) or error.__class__.__name__, 1)
     except KeyboardInterrupt:
         _stop("interrupted, nothing written", 130)
-    typer.echo(f"{output}: {size / 1e9:.2f} GB, {type.value}")
+    typer.echo(f"{output}: {size / 1e9:.2f} GB, {kind}")
 
 
 def _stop(message: str, status: int) -> NoReturn:

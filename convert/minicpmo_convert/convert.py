@@ -14,7 +14,7 @@ from minicpmo_convert.components import llm, vision
 from minicpmo_convert.error import check
 from minicpmo_convert.families import Family, recognise
 from minicpmo_convert.metadata import Metadata
-from minicpmo_convert.recipe import RECIPES, Recipe
+from minicpmo_convert.recipe import RECIPES
 from minicpmo_convert.writer import ARCHITECTURE, Output, write
 
 VERSION = 1  # of the layout: minicpmo.version
@@ -29,7 +29,8 @@ def convert(folder: Path, target: Path, type_name: str, say: Say = lambda line: 
     config, preprocessor = checkpoint.facts("config.json"), checkpoint.facts("preprocessor_config.json")
     family = recognise(config, preprocessor)
     llm_sizes = llm.read_sizes(config, family)
-    vision_sizes = vision.read_sizes(config, family, checkpoint, llm_sizes["n_embd"])
+    n_position = vision.count_positions(checkpoint)
+    vision_sizes = vision.read_sizes(config, family, n_position, llm_sizes["n_embd"])
     say(
         f"{family.title}: {llm_sizes['n_layer']} layers, "
         f"{vision_sizes['n_run']} of {vision_sizes['n_layer']} vision layers"
@@ -38,30 +39,31 @@ def convert(folder: Path, target: Path, type_name: str, say: Say = lambda line: 
     tensors = llm.take_tensors(checkpoint, config, llm_sizes) + vision.take_tensors(checkpoint, vision_sizes)
     _account_for_rest(checkpoint, family, vision_sizes, say)
 
-    keys = _container_keys(family, RECIPES[type_name])
+    recipe = RECIPES[type_name]
+    keys = container_keys(family, recipe.file_type, recipe.media_file_type)
     llm.write_keys(keys, config, family, llm_sizes)
     vision.write_keys(keys, config, preprocessor, family, vision_sizes)
     tokenizer.write_keys(keys, folder, preprocessor, family, llm_sizes["n_vocab"])
 
     tied = all(tensor.name != "output.weight" for tensor in tensors)
-    outputs = [Output(t, recipes.type_of(RECIPES[type_name], t, llm_sizes["n_layer"], tied)) for t in tensors]
+    outputs = [Output(t, recipes.type_of(recipe, t, llm_sizes["n_layer"], tied)) for t in tensors]
     write(target, keys, outputs)
     return target.stat().st_size
 
 
-def _container_keys(family: Family, recipe: Recipe) -> Metadata:
+def container_keys(family: Family, llm_file_type: int, vision_file_type: int) -> Metadata:
     keys = Metadata()
     keys.text(ARCHITECTURE, family.architecture)
     keys.text("general.type", "model")
     keys.text("general.name", family.title)
     keys.u32("general.quantization_version", GGML_QUANT_VERSION)
-    keys.u32("general.file_type", recipe.file_type)
+    keys.u32("general.file_type", llm_file_type)
     keys.u32("minicpmo.version", VERSION)
     keys.text("minicpmo.model", family.model)
     keys.texts("minicpmo.modules", MODULES)
     keys.text("minicpmo.llm.arch", family.llm_arch)
-    keys.u32("minicpmo.llm.file_type", recipe.file_type)
-    keys.u32("minicpmo.vision.file_type", recipe.media_file_type)
+    keys.u32("minicpmo.llm.file_type", llm_file_type)
+    keys.u32("minicpmo.vision.file_type", vision_file_type)
     return keys
 
 

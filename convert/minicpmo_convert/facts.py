@@ -89,6 +89,9 @@ class Facts:
     def raw(self, key: str) -> Any:
         return self._values.get(key)
 
+    def values(self) -> dict[str, Any]:
+        return dict(self._values)
+
     def require(self, key: str, value: Any, expected: Any) -> None:
         """For a fact of which this converter knows one value only."""
         self._check(value == expected, repr(expected), key, value)

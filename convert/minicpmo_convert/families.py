@@ -58,6 +58,8 @@ class Family:
     vision_defaults: dict[str, int | float]
     # Source prefixes of modules that a full checkpoint holds and that are not converted.
     left_out: dict[str, str] = field(default_factory=dict)
+    # clip.minicpmv_version in published vision files: their two writers number the member differently.
+    projector_versions: tuple[int, ...] = ()
     # Tensors that carry nothing: tables that the runtime computes.
     ignored: tuple[str, ...] = ()
 
@@ -94,6 +96,7 @@ O_4_5 = Family(
         "query_num": 64,
     },
     left_out={"apm.": "audio", "audio_projection_layer.": "audio", "tts.": "tts"},
+    projector_versions=(451, 100045),
     ignored=("resampler.pos_embed",),
 )
 

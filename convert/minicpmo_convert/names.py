@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from minicpmo_convert.checkpoint import Checkpoint
@@ -22,6 +22,14 @@ class Page:
         None  # the source packs three such tensors along its first dimension; this is the index
     )
     transposed: bool = False  # the source is stored the other way round
+
+    def name_of(self, layer: int | None) -> str:
+        name = self.name.replace("{i}", str(layer))
+        assert len(name.encode()) <= MAX_NAME
+        return name
+
+    def shape_for(self, sizes: Mapping[str, int]) -> tuple[int, ...]:
+        return tuple(sizes[symbol] for symbol in self.shape)
 
 
 def _linear(name: str, source: str, n_out: str, n_in: str) -> tuple[Page, Page]:
@@ -101,9 +109,8 @@ RESAMPLER = (
 
 def take(page: Page, checkpoint: Checkpoint, sizes: Mapping[str, int], layer: int | None = None) -> Tensor:
     """The tensor of one page, with the checkpoint's shape checked."""
-    name, source = (text.replace("{i}", str(layer)) for text in (page.name, page.source))
-    assert len(name.encode()) <= MAX_NAME
-    shape = tuple(sizes[symbol] for symbol in page.shape)
+    name, source = page.name_of(layer), page.source.replace("{i}", str(layer))
+    shape = page.shape_for(sizes)
     if page.transposed:
         return checkpoint.take(source, shape[::-1]).transposed().renamed(name)
     if page.third is None:
@@ -114,12 +121,14 @@ def take(page: Page, checkpoint: Checkpoint, sizes: Mapping[str, int], layer: in
 def take_all(
     book: tuple[Page, ...], checkpoint: Checkpoint, sizes: Mapping[str, int], n_layer: int = 0
 ) -> list[Tensor]:
-    """Every tensor of a book in the book's order, the layers where their first page stands."""
-    tensors: list[Tensor] = []
+    return [take(page, checkpoint, sizes, layer) for page, layer in expand(book, n_layer)]
+
+
+def expand(book: tuple[Page, ...], n_layer: int = 0) -> Iterator[tuple[Page, int | None]]:
+    """(page, layer) of every tensor in the book's order, the layers where their first page stands."""
     layered = [page for page in book if "{i}" in page.name]
     for page in book:
         if page not in layered:
-            tensors.append(take(page, checkpoint, sizes))
+            yield page, None
         elif page is layered[0]:
-            tensors += [take(each, checkpoint, sizes, layer) for layer in range(n_layer) for each in layered]
-    return tensors
+            yield from ((each, layer) for layer in range(n_layer) for each in layered)

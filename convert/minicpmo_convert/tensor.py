@@ -68,6 +68,10 @@ class Tensor:
             read=lambda first, n: self.read(first, n)[:, index * width : (index + 1) * width],
         )
 
+    def rows(self, begin: int, count: int) -> Tensor:
+        """Rows [begin, begin + count) of a matrix."""
+        return replace(self, shape=(count, self.n_col), read=lambda first, n: self.read(begin + first, n))
+
     def transposed(self) -> Tensor:
         """Only for a plain type and two dimensions; reads the whole tensor for each piece."""
         rows, cols = self.shape

@@ -5,6 +5,7 @@ The merges are the checkpoint's own: they are fewer than those of the tokenizer 
 
 from __future__ import annotations
 
+from collections.abc import Container
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -63,11 +64,7 @@ def write_keys(keys: Metadata, folder: Path, preprocessor: Facts, family: Family
     settings = Facts.read(folder / "tokenizer_config.json")
     vocabulary = read_vocabulary(folder, settings, n_vocab)
     settings.require("add_bos_token", settings.flag("add_bos_token", False), False)
-    keys.text("tokenizer.ggml.model", "gpt2")
-    keys.text("tokenizer.ggml.pre", "qwen2")
-    keys.texts("tokenizer.ggml.tokens", vocabulary.tokens)
-    keys.i32s("tokenizer.ggml.token_type", vocabulary.types)
-    keys.texts("tokenizer.ggml.merges", vocabulary.merges)
+    write_vocabulary(keys, vocabulary)
     for name, role in (("bos", "bos"), ("eos", "eos"), ("unknown", "unk"), ("padding", "pad")):
         token = _content(settings.raw(f"{role}_token"))
         if token is not None:
@@ -87,6 +84,14 @@ def write_keys(keys: Metadata, folder: Path, preprocessor: Facts, family: Family
         keys.u32(f"minicpmo.tokens.{role}", vocabulary.id_of(token, f"role {role}"))
     _write_generation(keys, folder, vocabulary, n_vocab)
     keys.u32s("minicpmo.bad_token_ids", settings.ids("bad_token_ids", n_vocab, []))
+
+
+def write_vocabulary(keys: Metadata, vocabulary: Vocabulary) -> None:
+    keys.text("tokenizer.ggml.model", "gpt2")
+    keys.text("tokenizer.ggml.pre", "qwen2")
+    keys.texts("tokenizer.ggml.tokens", vocabulary.tokens)
+    keys.i32s("tokenizer.ggml.token_type", vocabulary.types)
+    keys.texts("tokenizer.ggml.merges", vocabulary.merges)
 
 
 def _write_generation(keys: Metadata, folder: Path, vocabulary: Vocabulary, n_vocab: int) -> None:
@@ -114,11 +119,15 @@ def _read_bpe(folder: Path, fast: Any) -> tuple[dict[str, Any], list[str]]:
     else:
         vocab, merges = _read_fast(fast)
     check(isinstance(vocab, dict), "[tokenizer] expected an object of token -> id (vocab.json)")
+    check_merges(merges, vocab, "merges.txt")
+    return vocab, merges
+
+
+def check_merges(merges: list[str], tokens: Container[str], where: str) -> None:
     for merge in merges:
         left, _, right = merge.partition(" ")
-        good = left in vocab and right in vocab and left + right in vocab
-        check(good, f"[tokenizer] expected a merge of two tokens into a third, got {merge!r} (merges.txt)")
-    return vocab, merges
+        good = left in tokens and right in tokens and left + right in tokens
+        check(good, f"[tokenizer] expected a merge of two tokens into a third, got {merge!r} ({where})")
 
 
 def _read_merges(path: Path) -> list[str]:

@@ -13,12 +13,14 @@ from minicpmo_convert.families import Family
 from minicpmo_convert.metadata import Metadata
 from minicpmo_convert.tensor import Tensor
 
+POSITION_TABLE = "vpm.embeddings.position_embedding.weight"
 D_HEAD_RESAMPLER = 128  # the reference: num_heads = embed_dim // 128
 _ACTIVATIONS = {"gelu_pytorch_tanh": "gelu_tanh", "gelu": "gelu"}
 _LAYER = re.compile(r"vpm\.encoder\.layers\.([0-9]{1,4})\.")
 
 
-def read_sizes(config: Facts, family: Family, checkpoint: Checkpoint, n_embd_llm: int) -> dict[str, int]:
+def read_sizes(config: Facts, family: Family, n_position: int, n_embd_llm: int) -> dict[str, int]:
+    """The sizes that shapes are made of; n_position is the rows of the stored position table."""
     vision, default = config.section("vision_config"), family.vision_defaults
     n_layer = vision.integer("num_hidden_layers", default["num_hidden_layers"], high=4096)
     # The reference drops the last layer at construction unless the configuration says otherwise.
@@ -46,21 +48,16 @@ def read_sizes(config: Facts, family: Family, checkpoint: Checkpoint, n_embd_llm
         n_embd_llm % D_HEAD_RESAMPLER == 0,
         f"[config] expected hidden_size in heads of {D_HEAD_RESAMPLER}, got {n_embd_llm} (config.json)",
     )
-    return {
-        **sizes,
-        "n_position": _count_positions(
-            checkpoint, vision.integer("image_size", default["image_size"]), sizes
-        ),
-    }
+    grid = vision.integer("image_size", default["image_size"]) // sizes["patch_size"]
+    check(
+        n_position == grid * grid > 0,
+        f"[checkpoint] expected {grid} x {grid} positions, got {n_position} ({POSITION_TABLE})",
+    )
+    return {**sizes, "n_position": n_position}
 
 
-def _count_positions(checkpoint: Checkpoint, image_size: int, sizes: dict[str, int]) -> int:
-    """Rows of the position table: a square grid, as large as the configuration says."""
-    name = "vpm.embeddings.position_embedding.weight"
-    rows = next(iter(checkpoint.shape(name)), 0)
-    grid = image_size // sizes["patch_size"]
-    check(rows == grid * grid > 0, f"[checkpoint] expected {grid} x {grid} positions, got {rows} ({name})")
-    return rows
+def count_positions(checkpoint: Checkpoint) -> int:
+    return next(iter(checkpoint.shape(POSITION_TABLE)), 0)
 
 
 def write_keys(

@@ -1,0 +1,261 @@
+"""Measures minicpmo-cpp on a model file, and optionally llama.cpp on the same weights in the same run.
+
+python benchmarks/bench.py -m model.gguf
+python benchmarks/bench.py -m model.gguf --llm llm.gguf --mmproj mmproj.gguf --peer PYTHON --json out.json
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import report
+from gguf import GGUFReader
+
+HERE = Path(__file__).resolve().parent
+N_SPARE = 64  # tokens of room in the context beside the prompt and the decoded ones
+N_PASS = 7  # of the bandwidth measurement
+
+
+class BenchError(Exception):
+    """What could not be measured, in one line."""
+
+
+@dataclass
+class Contender:
+    name: str
+    python: str
+    script: str
+    settings: dict[str, Any]
+    has_vision: bool
+    samples: dict[str, list[float]] = field(default_factory=dict)
+    version: str = ""
+
+    def add(self, figure: str, value: float) -> None:
+        self.samples.setdefault(figure, []).append(value)
+
+
+class Child:
+    """A measuring process."""
+
+    def __init__(self, python: str, script: str) -> None:
+        environment = dict(os.environ)
+        if python != sys.executable:  # our packages are not the peer's
+            environment.pop("PYTHONPATH", None)
+            environment.pop("PYTHONHOME", None)
+        self._script = script
+        self._errors = tempfile.TemporaryFile()
+        self._process = subprocess.Popen(
+            [python, str(HERE / script)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._errors,
+            env=environment,
+            text=True,
+        )
+
+    def __call__(self, do: str, **arguments: Any) -> dict[str, Any]:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        try:
+            print(json.dumps({"do": do, **arguments}), file=self._process.stdin, flush=True)
+        except BrokenPipeError:
+            raise BenchError(self._last_words()) from None
+        line = self._process.stdout.readline()
+        if not line:
+            raise BenchError(self._last_words())
+        result: dict[str, Any] = json.loads(line)
+        if "error" in result:
+            raise BenchError(f"{self._script}, {do}: {result['error']}")
+        return result
+
+    def _last_words(self) -> str:
+        status = self._process.wait()
+        self._errors.seek(0)
+        lines = self._errors.read().decode(errors="replace").strip().splitlines()
+        return f"{self._script} ended with status {status}: {lines[-1] if lines else 'no message'}"
+
+    def __enter__(self) -> Child:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is not None:
+            self._process.kill()
+        self._process.communicate()
+        self._errors.close()
+
+
+def measure(contender: Contender, prompts: list[int], n_decode: int) -> None:
+    """One round in a fresh process: every figure once, each after a warm-up."""
+    with Child(contender.python, contender.script) as child:
+        loaded = child("load", **contender.settings)
+        contender.version = loaded["version"]
+        contender.add("load", loaded["s"])
+        if contender.has_vision:
+            child("vision")
+            contender.add("vision", child("vision")["s"])
+        child("prefill", n_token=max(prompts))
+        for n_token in sorted(prompts, reverse=True):
+            contender.add(f"prefill {n_token}", n_token / child("prefill", n_token=n_token)["s"])
+        contender.add("decode", n_decode / child("decode", n_token=n_decode)["s"])
+        contender.add("memory", child("memory")["peak_bytes"])
+
+
+def measure_bandwidth(n_threads: int) -> float:
+    with Child(sys.executable, "bandwidth.py") as child:
+        child("load", n_threads=n_threads)
+        best: float = child("read", n_pass=N_PASS)["bytes_per_s"]
+        return best
+
+
+def decoder_bytes(reader: GGUFReader) -> int:
+    """Bytes of weights that one decoded token reads: layers, last norm, head, a row of the embedding."""
+    sizes = {tensor.name: int(tensor.n_bytes) for tensor in reader.tensors}
+    rows = {tensor.name: int(tensor.shape[-1]) for tensor in reader.tensors}
+    embedding = "token_embd.weight"
+    head = sizes.get("output.weight", sizes[embedding])  # a tied head is the embedding
+    layers = sum(size for name, size in sizes.items() if name.startswith("blk."))
+    return layers + sizes["output_norm.weight"] + head + sizes[embedding] // rows[embedding]
+
+
+def describe_file(path: Path) -> dict[str, Any]:
+    reader = GGUFReader(path)
+    names = {tensor.name for tensor in reader.tensors}
+    return {
+        "path": str(path),
+        "bytes": path.stat().st_size,
+        "has_vision": "v.patch_embd.weight" in names,
+        "decoder_bytes": decoder_bytes(reader) if "token_embd.weight" in names else None,
+    }
+
+
+def warm(paths: list[Path]) -> None:
+    """Reads the files once, so that loading finds them in the page cache."""
+    buffer = bytearray(1 << 24)
+    for path in paths:
+        with path.open("rb", buffering=0) as file:
+            while file.readinto(buffer):
+                pass
+
+
+def describe_machine(n_threads: int) -> dict[str, Any]:
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 0
+    return {
+        "processor": models[0] if models else platform.processor(),
+        "n_cpu": os.cpu_count(),
+        "n_threads": n_threads,
+        "memory_bytes": pages,
+        "system": platform.platform(),
+        "load_average": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
+        "begun": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+    }
+
+
+def contenders(arguments: argparse.Namespace, n_ctx: int, has_vision: bool) -> list[Contender]:
+    common = {"n_threads": arguments.threads, "n_ctx": n_ctx}
+    model = {"model": str(arguments.model), **common}
+    found = [Contender("ours", sys.executable, "ours.py", model, has_vision)]
+    if arguments.peer is None:
+        return found
+    mmproj = None if arguments.mmproj is None else str(arguments.mmproj)
+    files = {"llm": str(arguments.llm), "mmproj": mmproj, **common}
+    for name, use_extra_bufts in (("peer repacked", True), ("peer plain", False)):
+        settings = {**files, "use_extra_bufts": use_extra_bufts}
+        found.append(Contender(name, arguments.peer, "peer.py", settings, mmproj is not None))
+    return found
+
+
+def parse(arguments: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("-m", "--model", type=Path, required=True, help="our GGUF file")
+    parser.add_argument("--llm", type=Path, help="the same language model as llama.cpp reads it")
+    parser.add_argument("--mmproj", type=Path, help="the same vision tower as llama.cpp reads it")
+    parser.add_argument("--peer", metavar="PYTHON", help="interpreter that has llama-cpp-python")
+    parser.add_argument("--threads", type=int, default=0, help="0: all processors this process may use")
+    parser.add_argument("--prompt", type=int, nargs="+", default=[128, 512], help="tokens of the prompts")
+    parser.add_argument("--decode", type=int, default=32, help="tokens to decode")
+    parser.add_argument("--repeat", type=int, default=5, help="rounds, each in fresh processes")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="where everything measured is written")
+    parsed = parser.parse_args(arguments)
+    if parsed.peer is not None and parsed.llm is None:
+        parser.error("--peer needs --llm, and --mmproj for pictures")
+    if parsed.peer is None and (parsed.llm is not None or parsed.mmproj is not None):
+        parser.error("--llm and --mmproj go with --peer")
+    if min(parsed.prompt) < 16 or parsed.decode < 1 or parsed.repeat < 1 or parsed.threads < 0:
+        parser.error("expected prompts of at least 16 tokens, --decode and --repeat of at least 1")
+    for path in (parsed.model, parsed.llm, parsed.mmproj):
+        if path is not None and not path.is_file():
+            parser.error(f"expected a file, got {path}")
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    parsed.threads = parsed.threads or usable
+    parsed.prompt = sorted(set(parsed.prompt))
+    return parsed
+
+
+def run(arguments: argparse.Namespace) -> dict[str, Any]:
+    paths = [path for path in (arguments.model, arguments.llm, arguments.mmproj) if path is not None]
+    machine = describe_machine(arguments.threads)
+    if (machine["load_average"] or 0) > 0.5:
+        say(f"this machine is not idle (load {machine['load_average']:.1f}): figures will be off")
+    files = [describe_file(path) for path in paths]
+    n_ctx = max(arguments.prompt) + arguments.decode + N_SPARE
+    found = contenders(arguments, n_ctx, files[0]["has_vision"])
+    warm(paths)
+    bandwidth = []
+    for number in range(1, arguments.repeat + 1):
+        say(f"round {number} of {arguments.repeat}: bandwidth")
+        bandwidth.append(measure_bandwidth(arguments.threads))
+        for contender in found:
+            say(f"round {number} of {arguments.repeat}: {contender.name}")
+            measure(contender, arguments.prompt, arguments.decode)
+    return {
+        "machine": machine,
+        "files": files,
+        "settings": {"prompt": arguments.prompt, "decode": arguments.decode, "repeat": arguments.repeat},
+        "bandwidth_bytes_per_s": bandwidth,
+        "decoder_bytes": {"ours": files[0]["decoder_bytes"]}
+        | ({"peer": files[1]["decoder_bytes"]} if arguments.peer is not None else {}),
+        "contenders": [{"name": c.name, "version": c.version, "samples": c.samples} for c in found],
+    }
+
+
+def say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+def main() -> int:
+    arguments = parse(None)
+    try:
+        results = run(arguments)
+    except (BenchError, OSError) as error:
+        say(f"bench: {error}")
+        return 1
+    except KeyboardInterrupt:
+        say("bench: interrupted")
+        return 130
+    results["summary"] = report.summarise(results)
+    print(report.table(results))
+    if arguments.json is not None:
+        arguments.json.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,183 @@
+"""Writes a model file of MiniCPM-o 4.5's full size with random weights: speed does not depend on values.
+
+python benchmarks/make_full_size.py TOKENIZER_DIR -o model.gguf [--split llm.gguf mmproj.gguf]
+
+With --split the same weights are also written as two files, laid out as llama.cpp reads them. The tokenizer
+files are those of a checkpoint folder. Needs the packages minicpmo_convert and minicpmo_cpp.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import zlib
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+from gguf import GGML_QUANT_VERSION, GGUFValueType
+from minicpmo_convert import names, recipe, tokenizer
+from minicpmo_convert.components import llm, vision
+from minicpmo_convert.convert import container_keys
+from minicpmo_convert.encoding import Blocks, block_size, encode, row_bytes
+from minicpmo_convert.error import ConvertError
+from minicpmo_convert.facts import Facts
+from minicpmo_convert.families import O_4_5
+from minicpmo_convert.metadata import Entry, Metadata
+from minicpmo_convert.recipe import RECIPES
+from minicpmo_convert.tensor import Tensor
+from minicpmo_convert.writer import ARCHITECTURE, Output, write
+
+SPREAD = 0.02  # standard deviation of a weight
+N_POOL = 1 << 21  # values that a type's blocks are drawn from
+N_PLAIN = 256  # values that are drawn together where a type has no blocks
+N_POSITION = 70 * 70
+USUAL = {"max_slice_nums": 9, "use_image_id": True}
+
+
+@dataclass(frozen=True)
+class RandomTensor(Tensor):
+    def max_abs(self) -> float:
+        return 1.0
+
+
+@cache
+def _pool(kind: str) -> Blocks:
+    """[n, bytes of a unit]: normally distributed weights, encoded as the converter does it."""
+    n_value = max(block_size(kind), N_PLAIN)
+    values = np.random.default_rng(1).normal(0.0, SPREAD, (N_POOL // n_value, n_value)).astype(np.float32)
+    unit = block_size(kind) if block_size(kind) > 1 else N_PLAIN
+    return np.ascontiguousarray(encode(values, kind)).reshape(-1, row_bytes(kind, unit))
+
+
+def random_tensor(name: str, shape: tuple[int, ...], kind: str) -> RandomTensor:
+    width = row_bytes(kind, shape[-1])
+    is_scale = len(shape) == 1 and name.endswith("weight")  # of a norm: ones keep what is computed finite
+
+    def read(first: int, count: int) -> Blocks:
+        if is_scale:
+            return encode(np.ones((count, shape[-1]), np.float32), kind).reshape(count, width)
+        pool = _pool(kind)
+        n_unit = -(-count * width // pool.shape[1])
+        chosen = np.random.default_rng((zlib.crc32(name.encode()), first)).integers(0, len(pool), n_unit)
+        drawn: Blocks = pool[chosen].reshape(-1)[: count * width].reshape(count, width)
+        return drawn
+
+    return RandomTensor(name, shape, kind, read)
+
+
+def make_tensors(
+    book: tuple[names.Page, ...], sizes: dict[str, int], n_layer: int, mix: recipe.Recipe
+) -> list[Tensor]:
+    tensors: list[Tensor] = []
+    for page, layer in names.expand(book, n_layer):
+        name, shape = page.name_of(layer), page.shape_for(sizes)
+        kind = recipe.type_of(mix, random_tensor(name, shape, "f32"), n_layer, tied=False)
+        tensors.append(random_tensor(name, shape, kind))
+    return tensors
+
+
+def write_split(
+    keys: Metadata, tensors: list[Tensor], sizes: dict[str, int], llm_path: Path, vision_path: Path
+) -> None:
+    """The same weights as llama.cpp's two files: names of the feed-forward matrices swapped, a table more."""
+    of_vision = [tensor for tensor in tensors if tensor.name.startswith(("v.", "resampler."))]
+    of_llm = [tensor for tensor in tensors if tensor not in of_vision]
+    write(llm_path, _llm_keys(keys), [Output(tensor, tensor.type) for tensor in of_llm])
+    swapped = [tensor.renamed(_swapped(tensor.name)) for tensor in of_vision]
+    swapped.append(random_tensor("resampler.pos_embed_k", (N_POSITION, sizes["n_embd_llm"]), "f32"))
+    write(vision_path, _clip_keys(keys, sizes), [Output(tensor, tensor.type) for tensor in swapped])
+
+
+def _swapped(name: str) -> str:
+    for mine, theirs in ((".ffn_up.", ".ffn_down."), (".ffn_down.", ".ffn_up.")):
+        if name.startswith("v.") and mine in name:
+            return name.replace(mine, theirs)
+    return name
+
+
+def _llm_keys(keys: Metadata) -> Metadata:
+    arch = str(keys.get("minicpmo.llm.arch"))
+    found = Metadata()
+    found.text(ARCHITECTURE, arch)
+    for key, entry in keys.items():
+        if key != ARCHITECTURE and key.startswith(("general.", "tokenizer.", f"{arch}.")):
+            found.put(key, entry)
+    return found
+
+
+def _clip_keys(keys: Metadata, sizes: dict[str, int]) -> Metadata:
+    found, ours, prefix = Metadata(), "minicpmo.vision.", "clip.vision."
+    found.text(ARCHITECTURE, "clip")
+    found.u32("general.file_type", keys.get(ours + "file_type"))
+    found.u32("general.quantization_version", GGML_QUANT_VERSION)
+    found.flag("clip.has_text_encoder", False)
+    found.flag("clip.has_vision_encoder", True)
+    found.flag("clip.has_minicpmv_projector", True)
+    found.text("clip.projector_type", "resampler")
+    found.put("clip.minicpmv_version", Entry(O_4_5.projector_versions[-1], GGUFValueType.INT32))
+    found.u32("clip.minicpmv_query_num", sizes["n_query"])
+    found.flag("clip.use_gelu", True)
+    found.u32(prefix + "image_size", keys.get(ours + "scale_resolution"))
+    found.u32(prefix + "projection_dim", 0)
+    for key in (
+        "patch_size",
+        "embedding_length",
+        "feed_forward_length",
+        "block_count",
+        "attention.head_count",
+    ):
+        found.u32(prefix + key, keys.get(ours + key))
+    found.f32(prefix + "attention.layer_norm_epsilon", keys.get(ours + "attention.layer_norm_epsilon"))
+    found.f32s(prefix + "image_mean", keys.get(ours + "image_mean"))
+    found.f32s(prefix + "image_std", keys.get(ours + "image_std"))
+    return found
+
+
+def make(folder: Path, target: Path, type_name: str, n_layer: int, split: tuple[Path, Path] | None) -> None:
+    family = O_4_5
+    config = Facts(
+        {"num_hidden_layers": n_layer, "drop_vision_last_layer": False, "vision_config": {"num_channels": 3}},
+        "the family's defaults",
+    )
+    path = folder / "preprocessor_config.json"
+    preprocessor = Facts.read(path) if path.exists() else Facts(dict(USUAL), path.name)
+    llm_sizes = llm.read_sizes(config, family)
+    vision_sizes = vision.read_sizes(config, family, N_POSITION, llm_sizes["n_embd"])
+    mix = replace(RECIPES[type_name], media="f16", media_file_type=RECIPES["f16"].file_type)
+
+    tensors = make_tensors((*names.LLM, names.LLM_HEAD), llm_sizes, n_layer, mix)
+    tensors += make_tensors(names.VISION, vision_sizes, vision_sizes["n_run"], mix)
+    tensors += make_tensors((*names.RESAMPLER, names.RESAMPLER_WIDEN), vision_sizes, 0, mix)
+    keys = container_keys(family, mix.file_type, mix.media_file_type)
+    keys.text("general.name", f"{family.title}, random weights")
+    llm.write_keys(keys, config, family, llm_sizes)
+    vision.write_keys(keys, config, preprocessor, family, vision_sizes)
+    tokenizer.write_keys(keys, folder, preprocessor, family, llm_sizes["n_vocab"])
+    write(target, keys, [Output(tensor, tensor.type) for tensor in tensors])
+    if split is not None:
+        write_split(keys, tensors, vision_sizes, *split)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("folder", type=Path, metavar="TOKENIZER_DIR")
+    parser.add_argument("-o", "--output", type=Path, required=True)
+    parser.add_argument("--type", choices=list(RECIPES), default="q4_k_m", help="of the language model")
+    parser.add_argument("--layers", type=int, default=36, help="of the language model; fewer for a quick try")
+    parser.add_argument("--split", type=Path, nargs=2, metavar=("LLM_GGUF", "MMPROJ_GGUF"))
+    arguments = parser.parse_args()
+    split = tuple(arguments.split) if arguments.split is not None else None
+    try:
+        make(arguments.folder, arguments.output, arguments.type, arguments.layers, split)
+    except (ConvertError, OSError) as error:
+        print(f"make_full_size: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
