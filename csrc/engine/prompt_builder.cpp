@@ -22,6 +22,17 @@ SliceConfig with_max_slices(SliceConfig slicing, std::optional<int> max_slices) 
     return slicing;
 }
 
+// Where the n_query times <unk> of each slice begin in a placeholder.
+std::vector<int> query_places(const std::vector<int32_t>& ids, const TokenRoles& tokens, int n_query) {
+    std::vector<int> places;
+    for (auto id = ids.begin(); id != ids.end(); ++id) {
+        if (*id != tokens.image_start && *id != tokens.slice_start) continue;
+        const auto end = std::find_if(id + 1, ids.end(), [&](int32_t other) { return other != tokens.unk; });
+        if (end - id - 1 == n_query) places.push_back(static_cast<int>(id + 1 - ids.begin()));
+    }
+    return places;
+}
+
 }  // namespace
 
 PreparedImage prepare_image(const VisionConfig& config, const ImageView& image,
@@ -135,15 +146,17 @@ void PromptBuilder::append_image(Prompt& prompt, const PreparedImage& image, int
         "[prompt] expected tokens <unk>, <image> and <slice> in the vocabulary of {}, got none",
         model_.config().name);
     const std::string text = image_placeholder(config, image.grid, index, options.use_image_id);
-    const size_t begin = prompt.ids.size();
     const std::vector<int32_t> ids = model_.tokenizer().encode(text, true);
+    const std::vector<int> places = query_places(ids, tokens, config.resampler.n_query);
+    check<ModelFileError>(places.size() == image.slices.size(),
+                          "[prompt] expected <unk>, <image> and <slice> to be the tokens that "
+                          "minicpmo.tokens of {} names, got others",
+                          model_.config().name);
+    const int begin = static_cast<int>(prompt.ids.size());
     prompt.ids.insert(prompt.ids.end(), ids.begin(), ids.end());
     const Stopwatch watch;
-    size_t slice = 0;
-    for (size_t i = begin; i < prompt.ids.size(); ++i) {
-        if (prompt.ids[i] != tokens.image_start && prompt.ids[i] != tokens.slice_start) continue;
-        prompt.runs.push_back(
-            {static_cast<int>(i) + 1, encode_slice(model_, image.slices.at(slice++), workspace_)});
+    for (size_t i = 0; i < places.size(); ++i) {
+        prompt.runs.push_back({begin + places[i], encode_slice(model_, image.slices[i], workspace_)});
         if (progress_ != nullptr) ++progress_->n_slice_done;
     }
     prompt.vision_s += watch.seconds();

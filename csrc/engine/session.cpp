@@ -43,8 +43,8 @@ void Session::prefill_chat(std::span<const Message> messages, const PromptOption
     workspace_.clear_interrupt();
     timings_ = {};
     read(PromptBuilder(*model_, workspace_, &progress_).build(messages, options));
-    open_turn_ = Role::assistant;
     answer_is_open_ = options.add_generation_prompt;
+    if (answer_is_open_) open_turn_ = Role::assistant;  // otherwise the template closed the last turn
 }
 
 void Session::prefill(std::span<const Message> messages, const PromptOptions& options) {
@@ -124,20 +124,21 @@ void Session::begin(const GenerateOptions& options) {
     check_sampling(options.sampling);
     check<ArgumentError>(options.max_new_tokens >= 1, "[session] expected max_new_tokens >= 1, got {}",
                          options.max_new_tokens);
-    check<ArgumentError>(open_turn_.has_value(),
-                         "[session] expected a prefill before generate, got an empty session");
+    check<ArgumentError>(n_past() > 0, "[session] expected a prefill before generate, got an empty session");
     workspace_.clear_interrupt();
     answer_watch_.restart();
     if (!answer_is_open_) {
         TemplateOptions t;
         t.enable_thinking = options.enable_thinking;
         t.use_tts = options.use_tts;
-        read_text("<|im_end|>\n" + generation_prompt(t));
+        read_text((open_turn_ ? "<|im_end|>\n" : "") + generation_prompt(t));
         open_turn_ = Role::assistant;
         answer_is_open_ = true;
     }
     options_ = options;
     generated_.clear();
+    hidden_.shape = {model_->config().llm.decoder.n_embd, 0};
+    hidden_.data.clear();
     rng_ = Rng{options.sampling.seed, 0};
     stream_ = {};
     is_generating_ = true;
@@ -155,31 +156,39 @@ std::optional<Piece> Session::finish(const char* reason) {
     return Piece{-1, std::move(rest)};
 }
 
+bool Session::decode(int32_t id) {
+    const Stopwatch watch;
+    DecoderInput input;
+    input.ids = {&id, 1};
+    const Rows hidden = options_.keep_hidden ? Rows::last : Rows::none;
+    try {
+        DecoderOutput out = model_->decoder().forward(input, &model_->embedding(), &model_->head(), hidden,
+                                                      cache_, workspace_);
+        logits_ = std::move(out.logits.data);
+        hidden_.data.insert(hidden_.data.end(), out.hidden.data.begin(), out.hidden.data.end());
+        if (options_.keep_hidden) ++hidden_.shape[1];
+    } catch (const InterruptedError&) {
+        return false;
+    } catch (...) {
+        is_generating_ = false;  // a full context ends the answer; what was said so far stays
+        answer_is_open_ = false;
+        stop_reason_ = "length";
+        throw;
+    }
+    unread_.reset();
+    timings_.decode_s += watch.seconds();
+    ++timings_.n_decoded;
+    return true;
+}
+
 std::optional<Piece> Session::next() {
     if (!is_generating_) return std::nullopt;
     if (workspace_.is_interrupted()) return finish("interrupted");
     if (static_cast<int>(generated_.size()) >= options_.max_new_tokens) return finish("length");
-    if (unread_) {
-        const Stopwatch watch;
-        const int32_t id = *unread_;
-        DecoderInput input;
-        input.ids = {&id, 1};
-        try {
-            logits_ = std::move(
-                model_->decoder()
-                    .forward(input, &model_->embedding(), &model_->head(), Rows::none, cache_, workspace_)
-                    .logits.data);
-        } catch (const InterruptedError&) {
-            return finish("interrupted");
-        } catch (...) {
-            is_generating_ = false;  // a full context ends the answer; what was said so far stays
-            throw;
-        }
-        unread_.reset();
-        timings_.decode_s += watch.seconds();
-        ++timings_.n_decoded;
-    }
-    const int32_t id = sample(logits_, generated_, options_.sampling, rng_);
+    if (unread_ && !decode(*unread_)) return finish("interrupted");
+    // Rows of the head beyond the last token only round its size up.
+    const auto n_vocab = static_cast<size_t>(model_->tokenizer().n_vocab());
+    const int32_t id = sample(std::span(logits_).first(n_vocab), generated_, options_.sampling, rng_);
     if (generated_.empty()) timings_.first_token_s = answer_watch_.seconds();
     const auto& stop = model_->config().tokens.stop;
     if (!options_.ignore_stop && std::find(stop.begin(), stop.end(), id) != stop.end()) return finish("stop");

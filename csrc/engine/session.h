@@ -28,6 +28,7 @@ struct GenerateOptions {
     bool enable_thinking = false;
     bool use_tts = false;
     bool ignore_stop = false;  // stop tokens are tokens like any other
+    bool keep_hidden = false;  // answer_hidden() has the states of the answer's tokens
 };
 
 struct Piece {
@@ -55,6 +56,10 @@ public:
     // The next piece, or nothing: a stop token, max_new_tokens or an interruption ended the answer.
     std::optional<Piece> next();
 
+    // States after the final norm, [n_embd, n]: row i was computed with token i of the answer as input. The
+    // last token has none unless the conversation went on. Empty without keep_hidden.
+    const Array<float>& answer_hidden() const { return hidden_; }
+
     void interrupt() noexcept { workspace_.interrupt(); }
     void reset();
     int n_past() const { return cache_.length(); }
@@ -67,6 +72,7 @@ public:
 private:
     void read(const Prompt& prompt);
     void read_text(const std::string& trusted);
+    bool decode(int32_t id);  // reads one sampled token; false when interrupted
     std::optional<Piece> finish(const char* reason);
 
     std::shared_ptr<const Model> model_;
@@ -82,6 +88,7 @@ private:
 
     GenerateOptions options_;
     std::vector<int32_t> generated_;
+    Array<float> hidden_;
     Rng rng_;
     Utf8Stream stream_;
     bool is_generating_ = false;

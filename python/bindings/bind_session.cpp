@@ -28,6 +28,7 @@ void bind_session(py::module_& m) {
         .def_readwrite("enable_thinking", &GenerateOptions::enable_thinking)
         .def_readwrite("use_tts", &GenerateOptions::use_tts)
         .def_readwrite("ignore_stop", &GenerateOptions::ignore_stop)
+        .def_readwrite("keep_hidden", &GenerateOptions::keep_hidden)
         .def_property(
             "temperature", [](const GenerateOptions& o) { return o.sampling.temperature; },
             [](GenerateOptions& o, float v) { o.sampling.temperature = v; })
@@ -90,6 +91,10 @@ void bind_session(py::module_& m) {
         .def("interrupt", &Session::interrupt,
              "Stops what another thread computes; that call raises or ends its answer.")
         .def("reset", &Session::reset, "Forgets the conversation.")
+        .def(
+            "answer_hidden", [](const Session& session) { return to_numpy(session.answer_hidden()); },
+            "float32 [n, n_embd]: row i is the state after the final norm with token i of the answer as "
+            "input.")
         .def_property_readonly("n_past", &Session::n_past)
         .def_property_readonly("n_ctx", &Session::n_ctx)
         .def_property_readonly("kv_bytes", &Session::kv_bytes)

@@ -166,6 +166,7 @@ class GenerateOptions:
 
     enable_thinking: bool
     ignore_stop: bool
+    keep_hidden: bool
     use_tts: bool
     def __init__(self) -> None: ...
     @property
@@ -208,6 +209,10 @@ class Session:
         n_ctx: typing.SupportsInt | typing.SupportsIndex = 0,
         kv_type: str | None = None,
     ) -> None: ...
+    def answer_hidden(self) -> numpy.typing.NDArray[numpy.float32]:
+        """
+        float32 [n, n_embd]: row i is the state after the final norm with token i of the answer as input.
+        """
     def begin(self, options: GenerateOptions) -> None:
         """
         Begins an answer.

@@ -6,6 +6,9 @@ from collections.abc import Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING
 
+import numpy as np
+from numpy.typing import NDArray
+
 from minicpmo_cpp._core import MiniCPMOError
 from minicpmo_cpp.types import ChatResult, Piece, Timings
 
@@ -31,6 +34,7 @@ class Answer(Iterator[Piece]):
         self._token_ids: list[int] = []
         self._stop_reason = ""
         self._timings = Timings()
+        self._hidden: NDArray[np.float32] | None = None
 
     def __next__(self) -> Piece:
         if self._stop_reason:
@@ -48,9 +52,10 @@ class Answer(Iterator[Piece]):
         self._texts.append(text)
         return Piece(text, token_id)
 
-    def _finish(self, stop_reason: str, timings: Timings) -> None:
+    def _finish(self, stop_reason: str, timings: Timings, hidden: NDArray[np.float32]) -> None:
         """The session says that the answer has ended."""
         self._stop_reason, self._timings = stop_reason, timings
+        self._hidden = hidden if hidden.size > 0 else None
 
     @property
     def text(self) -> str:
@@ -75,7 +80,7 @@ class Answer(Iterator[Piece]):
         """Says the rest and returns the whole."""
         for _ in self:
             pass
-        return ChatResult(self.text, self.token_ids, self._timings, self._stop_reason)
+        return ChatResult(self.text, self.token_ids, self._timings, self._stop_reason, self._hidden)
 
     def close(self) -> None:
         """Ends the answer here; the session goes on."""

@@ -156,6 +156,7 @@ class Model:
         omni_mode: bool = False,
         parse_special: bool = False,
         ignore_stop: bool = False,
+        return_hidden: bool = False,
         n_ctx: int = 0,
         kv_type: str | None = None,
         stream: bool = False,
@@ -178,6 +179,7 @@ class Model:
             omni_mode: joins the parts of a message without newlines.
             parse_special: whether special tokens in the text count as such.
             ignore_stop: goes on after stop tokens.
+            return_hidden: the result also has the states of the answer's tokens.
             n_ctx: most tokens of the conversation; 0 means what the model was trained for.
             kv_type: "f32", "f16", "bf16" or "q8_0"; None chooses by the weights.
             stream: returns an iterator of pieces, which joined are the text, once the prompt is read.
@@ -205,6 +207,7 @@ class Model:
             enable_thinking=enable_thinking,
             use_tts_template=use_tts_template,
             ignore_stop=ignore_stop,
+            return_hidden=return_hidden,
         )
         parsed = parse_messages(messages, is_whole=True, allow_remote=self.allow_remote)
         session = self.session(n_ctx=n_ctx, kv_type=kv_type)

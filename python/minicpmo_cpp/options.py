@@ -45,6 +45,7 @@ def generate_options(
     enable_thinking: bool,
     use_tts_template: bool,
     ignore_stop: bool,
+    return_hidden: bool,
 ) -> GenerateOptions:
     options = GenerateOptions()
     options.max_new_tokens = integer("max_new_tokens", max_new_tokens)
@@ -57,6 +58,7 @@ def generate_options(
     options.enable_thinking = flag("enable_thinking", enable_thinking)
     options.use_tts = flag("use_tts_template", use_tts_template)
     options.ignore_stop = flag("ignore_stop", ignore_stop)
+    options.keep_hidden = flag("return_hidden", return_hidden)
     return options
 
 

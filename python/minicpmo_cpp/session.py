@@ -87,6 +87,7 @@ class Session:
         enable_thinking: bool = False,
         use_tts_template: bool = False,
         ignore_stop: bool = False,
+        return_hidden: bool = False,
     ) -> Answer:
         """Answers what was read. The keywords are those of Model.chat.
 
@@ -104,6 +105,7 @@ class Session:
             enable_thinking=enable_thinking,
             use_tts_template=use_tts_template,
             ignore_stop=ignore_stop,
+            return_hidden=return_hidden,
         )
         return self._begin(options)
 
@@ -200,7 +202,7 @@ class Session:
     def _close_answer(self, engine: _core.Session) -> None:
         answer = self._answer() if self._answer is not None else None
         if answer is not None:
-            answer._finish(engine.stop_reason, self._read_timings(engine))
+            answer._finish(engine.stop_reason, self._read_timings(engine), engine.answer_hidden())
         self._answer = None
 
     def _read_timings(self, engine: _core.Session) -> Timings:

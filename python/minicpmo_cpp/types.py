@@ -71,6 +71,9 @@ class ChatResult:
     token_ids: list[int]
     timings: Timings
     stop_reason: str  # "stop", "length" or "interrupted"
+    # With return_hidden, float32 [n, n_embd]: row i is the state after the final norm when token i of the answer was
+    # read. The last token of an answer that ended without a stop token was not read and has none.
+    hidden: NDArray[np.float32] | None = None
 
     def __str__(self) -> str:
         return self.text
@@ -110,5 +113,6 @@ class ChatOptions(TypedDict, total=False):
     omni_mode: bool
     parse_special: bool
     ignore_stop: bool
+    return_hidden: bool
     n_ctx: int
     kv_type: str | None

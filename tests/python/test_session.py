@@ -155,7 +155,7 @@ def test_an_answer_that_fills_the_context_fails_and_ends(model: Model) -> None:
     answer = session.generate(**GREEDY)
     with pytest.raises(ContextFullError):
         answer.result()
-    assert answer.stop_reason == "interrupted"
+    assert answer.stop_reason == "length"
     assert answer.token_ids
     session.reset()
     session.prefill("One")
@@ -188,3 +188,18 @@ def test_unknown_keywords_are_refused(model: Model) -> None:
         session.prefill("One", max_slices=1)
     with pytest.raises(TypeError, match="top_q"):
         session.generate(top_q=1)
+
+
+def test_hidden_states_belong_to_their_tokens(model: Model) -> None:
+    prompt = model.build_prompt("Say something.")
+    result = model.chat(
+        "Say something.", max_new_tokens=6, temperature=0, ignore_stop=True, return_hidden=True
+    )
+    assert result.hidden is not None
+    assert result.hidden.shape == (5, model.config["llm"]["n_embd"])  # the sixth was never read
+    whole = model.forward(ids=[*prompt.ids, *result.token_ids[:5]])
+    # Decoding multiplies one row at a time, in another order of additions than the whole at once.
+    np.testing.assert_allclose(
+        result.hidden, whole.hidden[-5:], rtol=0, atol=2e-2 * np.abs(whole.hidden).max()
+    )
+    assert model.chat("Say something.", max_new_tokens=3).hidden is None
