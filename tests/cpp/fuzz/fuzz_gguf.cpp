@@ -1,23 +1,23 @@
-// fuzz_gguf SEED_FILE N [SEED]: opens N damaged copies of a GGUF file. Each must either open and be readable
-// to its last byte, or be refused with minicpmo::Error; anything else ends the run with status 1 and keeps
-// the damaged copy.
+// fuzz_gguf SEED_FILE N [SEED]: opens N damaged copies of a GGUF file, loads those that open as models, and
+// talks to those that load. Nothing but minicpmo::Error may come out; anything else ends the run with status
+// 1 and keeps the damaged copy. With --builtin for SEED_FILE it damages a tiny model of its own.
 
 #include <algorithm>
 #include <cstdint>
-#include <cstring>
 #include <exception>
 #include <filesystem>
 #include <fstream>
 #include <iostream>
 #include <iterator>
-#include <limits>
 #include <random>
 #include <string>
-#include <vector>
 
 #include "base/error.h"
-#include "base/rng.h"
-#include "core/gguf_file.h"
+#include "base/log.h"
+#include "base/stopwatch.h"
+#include "engine/session.h"
+#include "fuzz/mutator.h"
+#include "models/tiny_model.h"
 
 using namespace minicpmo;
 
@@ -25,116 +25,12 @@ namespace {
 
 constexpr size_t kMaxHeaderBytes = size_t{1} << 20;
 
-class Mutator {
-public:
-    Mutator(std::string sound, size_t n_header_bytes, uint64_t seed)
-        : sound_(std::move(sound)), n_header_bytes_(n_header_bytes), rng_{seed, 0} {
-        // Counts, lengths, extents and offsets are small non-zero 64-bit integers: their places are worth
-        // more than others.
-        for (size_t i = 0; i + 8 <= n_header_bytes_; ++i) {
-            uint64_t value = 0;
-            std::memcpy(&value, sound_.data() + i, sizeof(value));
-            if (value != 0 && value < uint64_t{1} << 32) integer_places_.push_back(i);
-        }
-    }
-
-    std::string next() {
-        std::string bytes = sound_;
-        for (int n = below(4) == 0 ? 3 : 1; n > 0 && !bytes.empty(); --n) mutate(bytes);
-        if (bytes.empty()) bytes.push_back('G');
-        return bytes;
-    }
-
-private:
-    uint64_t below(uint64_t n) { return n == 0 ? 0 : rng_.next() % n; }
-
-    // Mostly in the header; sometimes anywhere.
-    size_t place(const std::string& bytes) {
-        const bool anywhere = below(10) == 0;
-        return static_cast<size_t>(below(anywhere ? bytes.size() : std::min(bytes.size(), n_header_bytes_)));
-    }
-
-    void mutate(std::string& bytes) {
-        switch (below(8)) {
-            case 0:
-                bytes.resize(place(bytes));
-                break;
-            case 1:
-                bytes.resize(static_cast<size_t>(below(bytes.size())));
-                break;
-            case 2:
-                flip(bytes);
-                break;
-            case 3:
-            case 4:
-            case 5:
-                overwrite_integer(bytes);
-                break;
-            default:
-                splice(bytes);
-                break;
-        }
-    }
-
-    void flip(std::string& bytes) {
-        for (int n = below(2) == 0 ? 8 : 1; n > 0; --n) {
-            char& byte = bytes[place(bytes)];
-            byte = static_cast<char>(below(2) == 0 ? byte ^ (1 << below(8)) : static_cast<int>(below(256)));
-        }
-    }
-
-    void overwrite_integer(std::string& bytes) {
-        const bool is_known = !integer_places_.empty() && below(4) != 0;
-        const size_t at = is_known ? integer_places_[below(integer_places_.size())] : place(bytes);
-        const size_t width = below(3) == 0 ? 4 : 8;
-        if (at + width > bytes.size()) return;
-        uint64_t value = 0;
-        std::memcpy(&value, bytes.data() + at, width);
-        const std::vector<uint64_t> choices = {0,
-                                               1,
-                                               value + 1,
-                                               value - 1,
-                                               value * 2,
-                                               value + 32,
-                                               uint64_t{1} << 24,
-                                               uint64_t{1} << 31,
-                                               uint64_t{1} << 32,
-                                               uint64_t{1} << 61,
-                                               uint64_t{1} << 63,
-                                               (uint64_t{1} << 63) - 1,
-                                               std::numeric_limits<uint64_t>::max(),
-                                               std::numeric_limits<uint64_t>::max() - 31,
-                                               bytes.size(),
-                                               bytes.size() - at,
-                                               below(64)};
-        value = choices[below(choices.size())];
-        std::memcpy(bytes.data() + at, &value, width);
-    }
-
-    // Copies, inserts or removes a range.
-    void splice(std::string& bytes) {
-        const size_t from = place(bytes);
-        const size_t n =
-            std::min(static_cast<size_t>(1 + below(below(4) == 0 ? 4096 : 64)), bytes.size() - from);
-        const std::string range = bytes.substr(from, n);
-        const size_t to = place(bytes);
-        switch (below(3)) {
-            case 0:
-                bytes.replace(to, std::min(n, bytes.size() - to), range);
-                break;
-            case 1:
-                bytes.insert(to, range);
-                break;
-            default:
-                bytes.erase(from, n);
-                break;
-        }
-    }
-
-    std::string sound_;
-    size_t n_header_bytes_;
-    Rng rng_;
-    std::vector<size_t> integer_places_;
+struct Counts {
+    int n_opened = 0;
+    int n_loaded = 0;
+    int n_answered = 0;
+    double slowest_s = 0;
+    int slowest = 0;
 };
 
 template <class T>
@@ -171,6 +67,35 @@ void exercise(const GgufFile& file) {
     }
 }
 
+// A picture and a question, and the first tokens of the answer; then the ids alone.
+void talk(const std::shared_ptr<const Model>& model) {
+    const std::string text = "Hello, w\xc3\xb6rld! <|im_end|> 123 \xff";
+    const std::vector<int32_t> ids = model->tokenizer().encode(text, true);
+    static_cast<void>(model->tokenizer().decode(ids));
+    static_cast<void>(model->forward({.ids = ids, .embeds = {}}));
+    Image image(90, 60);
+    for (size_t i = 0; i < image.pixels.size(); ++i) image.pixels[i] = static_cast<uint8_t>(i * 31);
+    Message message{Role::user, {{PartKind::text, text, {}}}};
+    if (model->config().vision)
+        message.content.insert(message.content.begin(), {PartKind::image, "", image.view()});
+    Session session(model, {});
+    session.prefill(std::span(&message, 1), {});
+    GenerateOptions options;
+    options.max_new_tokens = 3;
+    session.begin(options);
+    while (session.next()) {
+    }
+}
+
+void run_mutant(const std::filesystem::path& path, Counts& counts) {
+    exercise(GgufFile::open(path));
+    ++counts.n_opened;
+    const auto model = Model::load(path, {.backend = {.device = "cpu", .n_threads = 1}});
+    ++counts.n_loaded;
+    talk(model);
+    ++counts.n_answered;
+}
+
 size_t header_bytes(const GgufFile& file) {
     size_t n = std::min(file.n_bytes(), kMaxHeaderBytes);
     const std::byte* start = file.mappings()[0]->bytes().data();
@@ -182,21 +107,23 @@ size_t header_bytes(const GgufFile& file) {
 int run(const std::filesystem::path& seed_file, int n_mutant, uint64_t seed) {
     std::ifstream in(seed_file, std::ios::binary);
     std::string sound{std::istreambuf_iterator<char>(in), {}};
-    const GgufFile opened = GgufFile::open(seed_file);
-    exercise(opened);
-    Mutator mutator(std::move(sound), header_bytes(opened), seed);
+    Counts counts;
+    run_mutant(seed_file, counts);  // undamaged, it must answer
+    counts = {};
+    Mutator mutator(std::move(sound), header_bytes(GgufFile::open(seed_file)), seed);
     const auto path = std::filesystem::temp_directory_path() /
                       ("fuzz_gguf_" + std::to_string(std::random_device{}()) + ".gguf");
-    int n_accepted = 0;
+    std::cout << "seed " << seed << ", damaged copies in " << path.string()
+              << std::endl;  // seen even after an abort
     for (int i = 0; i < n_mutant; ++i) {
         {
             const std::string bytes = mutator.next();
             std::ofstream(path, std::ios::binary)
                 .write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
         }
+        const Stopwatch watch;
         try {
-            exercise(GgufFile::open(path));
-            ++n_accepted;
+            run_mutant(path, counts);
         } catch (const Error&) {
             // Refused, as it should be.
         } catch (const std::exception& error) {
@@ -204,10 +131,15 @@ int run(const std::filesystem::path& seed_file, int n_mutant, uint64_t seed) {
                       << "): " << error.what() << "\n";
             return 1;
         }
+        if (watch.seconds() > counts.slowest_s) {
+            counts.slowest_s = watch.seconds();
+            counts.slowest = i;
+        }
     }
     std::filesystem::remove(path);
-    std::cout << n_mutant << " mutated files: " << n_accepted << " accepted, " << n_mutant - n_accepted
-              << " refused\n";
+    std::cout << n_mutant << " mutated files: " << counts.n_opened << " opened, " << counts.n_loaded
+              << " loaded, " << counts.n_answered << " answered; the slowest took " << counts.slowest_s
+              << " s (number " << counts.slowest << ")\n";
     return 0;
 }
 
@@ -215,11 +147,16 @@ int run(const std::filesystem::path& seed_file, int n_mutant, uint64_t seed) {
 
 int main(int argc, char** argv) {
     if (argc != 3 && argc != 4) {
-        std::cerr << "usage: fuzz_gguf SEED_FILE N [SEED]\n";
+        std::cerr << "usage: fuzz_gguf SEED_FILE|--builtin N [SEED]\n";
         return 2;
     }
     try {
-        return run(argv[1], std::stoi(argv[2]), argc == 4 ? std::stoull(argv[3]) : 1);
+        set_log_sink([](LogLevel, std::string_view) {});
+        const int n_mutant = std::stoi(argv[2]);
+        const uint64_t seed = argc == 4 ? std::stoull(argv[3]) : 1;
+        if (std::string(argv[1]) != "--builtin") return run(argv[1], n_mutant, seed);
+        const TinyModelFile file({.n_ctx = 512});
+        return run(file.path(), n_mutant, seed);
     } catch (const std::exception& error) {
         std::cerr << error.what() << "\n";
         return 1;
