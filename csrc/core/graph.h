@@ -7,7 +7,9 @@
 #include <functional>
 #include <initializer_list>
 #include <map>
+#include <memory>
 #include <string>
+#include <vector>
 
 #include "core/weights.h"
 
@@ -30,6 +32,14 @@ public:
     // A node that several others derive from `source`: made by `make` for the first, given to the rest.
     Tensor shared(Tensor source, const std::function<Tensor()>& make);
 
+    // An object that lives as long as the graph: what a custom operation needs beside its tensors.
+    template <class T>
+    T* own() {
+        auto object = std::make_shared<T>();
+        owned_.push_back(object);
+        return object.get();
+    }
+
     Tensor find_input(const std::string& name) const;  // throws Error if the graph has none of that name
     Tensor find_output(const std::string& name) const;
 
@@ -40,6 +50,7 @@ private:
     std::map<std::string, Tensor> inputs_;
     std::map<std::string, Tensor> outputs_;
     std::map<Tensor, Tensor> shared_;
+    std::vector<std::shared_ptr<void>> owned_;
 };
 
 }  // namespace minicpmo

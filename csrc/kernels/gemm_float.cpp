@@ -4,6 +4,7 @@
 
 #include "kernels/avx512.h"
 #include "kernels/pack_float.h"
+#include "kernels/work_share.h"
 
 namespace minicpmo::kernels {
 
@@ -20,12 +21,6 @@ struct Range {
     int64_t begin;
     int64_t end;
 };
-
-// Rows of w are shared out by sixteens, so that only the last thread has a register that is not full.
-Range rows_of_thread(int64_t n_row, int ith, int nth) {
-    const int64_t n_unit = (n_row + 15) / 16;
-    return {std::min(n_row, n_unit * ith / nth * 16), std::min(n_row, n_unit * (ith + 1) / nth * 16)};
-}
 
 void multiply_block(const FloatRows& w, Range rows, Range k, const TokenRows& x, float* dst, int64_t n_out,
                     float* panels) {
@@ -44,7 +39,7 @@ void multiply_block(const FloatRows& w, Range rows, Range k, const TokenRows& x,
     }
 }
 
-void compute(ggml_tensor* dst, int ith, int nth, void*) {
+void compute(ggml_tensor* dst, int, int nth, void* share) {
     const ggml_tensor* w = dst->src[0];
     const ggml_tensor* x = dst->src[1];
     const int64_t n_in = w->ne[0];
@@ -55,9 +50,9 @@ void compute(ggml_tensor* dst, int ith, int nth, void*) {
     // Blocks of equal depth, so that none is too shallow to pay for its loads and stores of sums.
     const int64_t n_k = (n_in + n_block - 1) / n_block;
     float* panels = thread_scratch(static_cast<size_t>(kBlockRows * n_k));
-    const Range all = rows_of_thread(n_out, ith, nth);
-    for (int64_t row = all.begin; row < all.end; row += kBlockRows) {
-        const Range rows = {row, std::min(row + kBlockRows, all.end)};
+    const int64_t n_piece = (n_out + kBlockRows - 1) / kBlockRows;
+    for (int64_t i = 0; (i = static_cast<WorkShare*>(share)->take(n_piece, nth)) >= 0;) {
+        const Range rows = {i * kBlockRows, std::min((i + 1) * kBlockRows, n_out)};
         for (int64_t k = 0; k < n_in; k += n_k) {
             multiply_block(weights, rows, {k, std::min(k + n_k, n_in)}, tokens,
                            static_cast<float*>(dst->data), n_out, panels);
@@ -75,7 +70,7 @@ bool gemm_float_supports(const ggml_tensor* w, const ggml_tensor* x) {
 Tensor gemm_float(Graph& g, Tensor w, Tensor x) {
     Tensor args[] = {w, x};
     return ggml_custom_4d(g.ctx(), GGML_TYPE_F32, w->ne[1], x->ne[1], x->ne[2], x->ne[3], args, 2, compute,
-                          GGML_N_TASKS_MAX, nullptr);
+                          GGML_N_TASKS_MAX, g.own<WorkShare>());
 }
 
 #else

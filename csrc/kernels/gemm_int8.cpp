@@ -7,6 +7,7 @@
 #include "kernels/cpu_features.h"
 #include "kernels/int8_rows.h"
 #include "kernels/weight_panel.h"
+#include "kernels/work_share.h"
 
 namespace minicpmo::kernels {
 
@@ -135,13 +136,13 @@ void compute_rows(ggml_tensor* dst, const PanelFormat& format, int64_t row, Weig
     }
 }
 
-void compute_gemm(ggml_tensor* dst, int ith, int nth, void*) {
+void compute_gemm(ggml_tensor* dst, int, int nth, void* share) {
     const PanelFormat& format = *panel_format(dst->src[0]->type);
-    constexpr int64_t kStep = kGroups * kPanelRows;
-    const int64_t n_step = (dst->ne[0] + kStep - 1) / kStep;
+    constexpr int64_t kRows = kGroups * kPanelRows;
+    const int64_t n_piece = (dst->ne[0] + kRows - 1) / kRows;
     WeightPanel* panels = thread_panels();
-    for (int64_t step = n_step * ith / nth; step < n_step * (ith + 1) / nth; ++step) {
-        compute_rows(dst, format, step * kStep, panels);
+    for (int64_t i = 0; (i = static_cast<WorkShare*>(share)->take(n_piece, nth)) >= 0;) {
+        compute_rows(dst, format, i * kRows, panels);
     }
 }
 
@@ -156,7 +157,7 @@ bool gemm_int8_supports(const ggml_tensor* w, const ggml_tensor* x) {
 Tensor gemm_int8(Graph& g, Tensor w, Tensor x) {
     Tensor sources[] = {w, int8_rows(g, x)};
     return ggml_custom_4d(g.ctx(), GGML_TYPE_F32, w->ne[1], x->ne[1], 1, 1, sources, 2, compute_gemm,
-                          GGML_N_TASKS_MAX, nullptr);
+                          GGML_N_TASKS_MAX, g.own<WorkShare>());
 }
 
 #else

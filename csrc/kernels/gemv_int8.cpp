@@ -1,8 +1,11 @@
+#include <algorithm>
+
 #include "kernels/avx512.h"
 #include "kernels/cpu_features.h"
 #include "kernels/gemm_int8.h"
 #include "kernels/int8_rows.h"
 #include "kernels/weight_blocks.h"
+#include "kernels/work_share.h"
 
 namespace minicpmo::kernels {
 
@@ -129,16 +132,20 @@ DotFunction dot_function(ggml_type type) {
     return nullptr;
 }
 
-// Row after row: one stream of memory per thread is what the hardware reads fastest.
-void compute_gemv(ggml_tensor* dst, int ith, int nth, void*) {
+// Row after row: one stream of memory per thread is what the hardware reads fastest, so pieces are large.
+void compute_gemv(ggml_tensor* dst, int, int nth, void* share) {
+    constexpr int64_t kPiecesPerThread = 8;
     const ggml_tensor* w = dst->src[0];
     const int64_t n_in = w->ne[0];
     const int64_t n_out = w->ne[1];
     const DotFunction dot = dot_function(w->type);
     const Int8Row x(dst->src[1]->data, n_in);
     auto* y = static_cast<float*>(dst->data);
-    for (int64_t row = n_out * ith / nth; row < n_out * (ith + 1) / nth; ++row) {
-        y[row] = dot(static_cast<const char*>(w->data) + static_cast<size_t>(row) * w->nb[1], x, n_in);
+    const int64_t n_piece = std::min(n_out, kPiecesPerThread * nth);
+    for (int64_t i = 0; (i = static_cast<WorkShare*>(share)->take(n_piece, nth)) >= 0;) {
+        for (int64_t row = n_out * i / n_piece; row < n_out * (i + 1) / n_piece; ++row) {
+            y[row] = dot(static_cast<const char*>(w->data) + static_cast<size_t>(row) * w->nb[1], x, n_in);
+        }
     }
 }
 
@@ -152,7 +159,7 @@ bool gemv_int8_supports(const ggml_tensor* w, const ggml_tensor* x) {
 Tensor gemv_int8(Graph& g, Tensor w, Tensor x) {
     Tensor sources[] = {w, int8_rows(g, x)};
     return ggml_custom_4d(g.ctx(), GGML_TYPE_F32, w->ne[1], 1, 1, 1, sources, 2, compute_gemv,
-                          GGML_N_TASKS_MAX, nullptr);
+                          GGML_N_TASKS_MAX, g.own<WorkShare>());
 }
 
 #else
