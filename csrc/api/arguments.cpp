@@ -1,5 +1,7 @@
 #include "api/arguments.h"
 
+#include "core/quantize.h"
+
 namespace minicpmo::api {
 
 namespace {
@@ -45,11 +47,7 @@ MessagePart to_part(const minicpmo_part& part, std::deque<Image>& copies) {
 std::optional<ggml_type> to_cache_type(const char* name) {
     const std::string_view wanted = &not_null(name, "cache_type");
     if (wanted == "auto") return std::nullopt;
-    for (const ggml_type type : {GGML_TYPE_F32, GGML_TYPE_F16, GGML_TYPE_BF16, GGML_TYPE_Q8_0}) {
-        if (wanted == ggml_type_name(type)) return type;
-    }
-    fail<ArgumentError>("[api] expected a cache_type among auto, f32, f16, bf16 and q8_0, got {}",
-                        printable(wanted));
+    return parse_type(wanted);  // the cache knows which of them it can be
 }
 
 }  // namespace

@@ -150,7 +150,7 @@ void PromptBuilder::append_image(Prompt& prompt, const PreparedImage& image, int
     const std::vector<int> places = query_places(ids, tokens, config.resampler.n_query);
     check<ModelFileError>(places.size() == image.slices.size(),
                           "[prompt] expected <unk>, <image> and <slice> to be the tokens that "
-                          "minicpmo.tokens of {} names, got others",
+                          "the metadata of {} names, got others",
                           model_.config().name);
     const int begin = static_cast<int>(prompt.ids.size());
     prompt.ids.insert(prompt.ids.end(), ids.begin(), ids.end());

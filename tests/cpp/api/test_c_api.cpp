@@ -324,7 +324,7 @@ TEST_CASE("cache types are chosen by name") {
                   .size() == 8);
     }
     minicpmo_session* session = nullptr;
-    for (const char* name : {"q4_0", "", "F16", static_cast<const char*>(nullptr)}) {
+    for (const char* name : {"q4_0", "", "f17", static_cast<const char*>(nullptr)}) {
         params.cache_type = name;
         CHECK(minicpmo_session_create(model.get(), &params, &session) == MINICPMO_ERROR_ARGUMENT);
     }
