@@ -1,5 +1,7 @@
 #include "kernels/int8_rows.h"
 
+#include <limits>
+
 #include "kernels/avx512.h"
 #include "kernels/cpu_features.h"
 
@@ -20,10 +22,14 @@ MINICPMO_TARGET_AVX512 void quantize_row(const float* x, char* out, int64_t n_in
         const __m512 low = _mm512_loadu_ps(x + block * 32);
         const __m512 high = _mm512_loadu_ps(x + block * 32 + 16);
         const float largest = _mm512_reduce_max_ps(_mm512_max_ps(_mm512_abs_ps(low), _mm512_abs_ps(high)));
-        const float scale = largest / 127.0F;
+        // The maximum may pass over what is no number, the scale must not.
+        const bool is_number = _mm512_cmp_ps_mask(low, high, _CMP_UNORD_Q) == 0;
+        const float scale = is_number ? largest / 127.0F : std::numeric_limits<float>::quiet_NaN();
         const __m512 inverse = _mm512_set1_ps(largest > 0.0F ? 127.0F / largest : 0.0F);
-        const __m512i q_low = _mm512_cvtps_epi32(_mm512_mul_ps(low, inverse));
-        const __m512i q_high = _mm512_cvtps_epi32(_mm512_mul_ps(high, inverse));
+        // What is no number converts to the least integer; the bound keeps its sums from overflowing.
+        const __m512i least = _mm512_set1_epi32(-127);
+        const __m512i q_low = _mm512_max_epi32(_mm512_cvtps_epi32(_mm512_mul_ps(low, inverse)), least);
+        const __m512i q_high = _mm512_max_epi32(_mm512_cvtps_epi32(_mm512_mul_ps(high, inverse)), least);
         _mm_storeu_si128(reinterpret_cast<__m128i*>(values + block * 32), _mm512_cvtsepi32_epi8(q_low));
         _mm_storeu_si128(reinterpret_cast<__m128i*>(values + block * 32 + 16), _mm512_cvtsepi32_epi8(q_high));
         scales[block] = scale;

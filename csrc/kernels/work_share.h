@@ -10,16 +10,21 @@ namespace minicpmo::kernels {
 class WorkShare {
 public:
     // The next of n_piece pieces for one of n_thread threads, or -1 when none is left. Every thread asks
-    // until it gets -1: a run of the node then counts n_piece + n_thread turns, and the next run starts anew
-    // by itself.
+    // until it gets -1; the last one to get it makes the share ready for the next run of the node, which
+    // waits for all.
     int64_t take(int64_t n_piece, int n_thread) {
-        const auto n_turn = static_cast<uint64_t>(n_piece + n_thread);
-        const auto turn = static_cast<int64_t>(counter_.fetch_add(1, std::memory_order_relaxed) % n_turn);
-        return turn < n_piece ? turn : -1;
+        const int64_t piece = next_.fetch_add(1);
+        if (piece < n_piece) return piece;
+        if (n_finished_.fetch_add(1) + 1 == n_thread) {
+            n_finished_ = 0;
+            next_ = 0;
+        }
+        return -1;
     }
 
 private:
-    alignas(64) std::atomic<uint64_t> counter_ = 0;
+    alignas(64) std::atomic<int64_t> next_ = 0;
+    std::atomic<int> n_finished_ = 0;
 };
 
 }  // namespace minicpmo::kernels

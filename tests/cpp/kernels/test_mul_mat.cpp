@@ -3,6 +3,7 @@
 #include <doctest/doctest.h>
 
 #include <cmath>
+#include <limits>
 #include <memory>
 
 #include "base/rng.h"
@@ -89,5 +90,49 @@ TEST_CASE("the number of threads does not change a product") {
     for (const int n_threads : {1, 2, 3}) {
         CHECK(error_of_product(GGML_TYPE_Q4_K, 512, 67, 5, n_threads) ==
               doctest::Approx(error_of_product(GGML_TYPE_Q4_K, 512, 67, 5, 1)));
+    }
+}
+
+TEST_CASE("a value that is no number makes its products no numbers") {
+    for (const int64_t n : {1, 7}) {
+        std::vector<float> x(static_cast<size_t>(256 * n), 0.5F);
+        x[3] = std::numeric_limits<float>::quiet_NaN();
+        const auto blocks = quantize(GGML_TYPE_Q4_K, random_values(256 * 32, 1), 256, 1);
+        Workspace workspace(std::make_shared<const Backend>(BackendOptions{"cpu", 2}));
+        GraphRunner& runner = workspace.runner("test", 64);
+        Tensor weight = nullptr;
+        runner.prepare({n}, [&](Graph& g) {
+            weight = g.input("w", GGML_TYPE_Q4_K, {256, 32});
+            g.output("y", kernels::mul_mat(g, weight, g.input("x", GGML_TYPE_F32, {256, n})));
+        });
+        ggml_backend_tensor_set(weight, blocks.data(), 0, blocks.size());
+        runner.set("x", x);
+        runner.compute();
+        std::vector<float> y(static_cast<size_t>(32 * n));
+        runner.read("y", y);
+        for (int row = 0; row < 32; ++row) CHECK(std::isnan(y[static_cast<size_t>(row)]));
+    }
+}
+
+TEST_CASE("a graph that runs again gives the same product") {
+    const auto blocks = quantize(GGML_TYPE_Q6_K, random_values(512 * 100, 1), 512, 1);
+    Workspace workspace(std::make_shared<const Backend>(BackendOptions{"cpu", 3}));
+    GraphRunner& runner = workspace.runner("test", 64);
+    for (const int64_t n : {1, 5}) {
+        Tensor weight = nullptr;
+        runner.prepare({n}, [&](Graph& g) {
+            weight = g.input("w", GGML_TYPE_Q6_K, {512, 100});
+            g.output("y", kernels::mul_mat(g, weight, g.input("x", GGML_TYPE_F32, {512, n})));
+        });
+        std::vector<float> first;
+        for (int run = 0; run < 20; ++run) {
+            ggml_backend_tensor_set(weight, blocks.data(), 0, blocks.size());
+            runner.set("x", random_values(static_cast<size_t>(512 * n), 2));
+            runner.compute();
+            std::vector<float> y(static_cast<size_t>(100 * n));
+            runner.read("y", y);
+            if (run == 0) first = y;
+            CHECK(y == first);
+        }
     }
 }
