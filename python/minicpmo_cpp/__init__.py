@@ -1,6 +1,6 @@
 """MiniCPM-o on the machine you own: text and images in, text out."""
 
-import minicpmo_cpp.waiting  # before anything else: it loads the engine's libraries
+import minicpmo_cpp.waiting  # noqa: F401  before anything else: it loads the engine's libraries
 
 # isort: split
 from minicpmo_cpp._core import (
