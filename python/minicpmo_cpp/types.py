@@ -71,8 +71,8 @@ class ChatResult:
     token_ids: list[int]
     timings: Timings
     stop_reason: str  # "stop", "length" or "interrupted"
-    # With return_hidden, float32 [n, n_embd]: row i is the state after the final norm when token i of the answer
-    # was read. The last token of an answer that ended without a stop token was not read and has none.
+    # With return_hidden, float32 [n, n_embd]: row i is the state after the final norm when token i of the
+    # answer was read. The last token of an answer that ended without a stop token was not read: it has none.
     hidden: NDArray[np.float32] | None = None
 
     def __str__(self) -> str:

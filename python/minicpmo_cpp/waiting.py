@@ -1,8 +1,9 @@
 """Loads the engine such that its threads wait for each other briefly awake, then asleep.
 
-libgomp, on which ggml's threads run, lets a waiting thread spin for milliseconds. When another program has one of
-the processors, that keeps the very thread that is waited for from running, and decoding falls to a tenth. The
-figures are in docs/decisions/005-threads-wait-asleep.md. libgomp reads its settings once, when it is loaded.
+libgomp, on which ggml's threads run, lets a waiting thread spin for milliseconds. When another program has
+one of the processors, that keeps the very thread that is waited for from running, and decoding falls to a
+tenth. The figures are in docs/decisions/005-threads-wait-asleep.md. libgomp reads its settings once, when it
+is loaded.
 """
 
 from __future__ import annotations
