@@ -1,6 +1,5 @@
 #pragma once
 // The usage example of minicpmo.h as a C function.
-// Reference: none, a test helper.
 
 #include <stddef.h>
 

@@ -1,6 +1,5 @@
 #pragma once
 // Opening what GgufBuilder wrote, and checking how a wrong file is refused.
-// Reference: none, a test helper.
 
 #include <doctest/doctest.h>
 

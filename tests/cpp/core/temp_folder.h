@@ -1,6 +1,5 @@
 #pragma once
 // TempFolder: an empty folder of its own for one test case, removed with all it holds.
-// Reference: none, a test helper.
 
 #include <filesystem>
 #include <fstream>

@@ -1,6 +1,5 @@
 #pragma once
 // Messages, pictures and whole answers for tests on a tiny model.
-// Reference: none, a test helper.
 
 #include <string>
 #include <vector>

@@ -1,6 +1,5 @@
 #pragma once
 // Mutator: endless damaged copies of one sound GGUF file, the same ones for the same seed.
-// Reference: none, a test helper.
 
 #include <cstdint>
 #include <string>
