@@ -12,7 +12,7 @@ namespace {
 
 Head bind_head(const LlmConfig& llm, const TokenEmbedding& embedding, const WeightScope& root) {
     Head head;
-    head.scale = llm.logit_scale;
+    head.scale = 1.0F / llm.logit_scale;
     head.linear.weight = (root / "output").try_get("weight", {llm.decoder.n_embd, llm.n_vocab});
     if (head.linear.weight == nullptr) head.linear.weight = embedding.weight;  // tied
     return head;

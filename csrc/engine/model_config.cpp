@@ -114,6 +114,9 @@ LlmConfig read_llm(const GgufFile& file) {
                                  d.d_head, d_value);
     d.norm_eps = keys.number("attention.layer_norm_rms_epsilon", 0.0, 1.0);
     d.rope = read_rope(keys, llm.arch, d.d_head);
+    d.residual_scale = keys.number("residual_scale", 1e-6, 1e6, 1.0);
+    llm.embedding_scale = keys.number("embedding_scale", 1e-6, 1e6, 1.0);
+    llm.logit_scale = keys.number("logit_scale", 1e-6, 1e6, 1.0);
     d.qk_norm = file.find_tensor("blk.0.attn_q_norm.weight") != nullptr;
     llm.n_ctx_train = keys.integer("context_length", 1, kMaxTokens);
     const TensorInfo* embedding = file.find_tensor("token_embd.weight");

@@ -21,9 +21,9 @@ struct LlmConfig {
     DecoderConfig decoder;
     int n_ctx_train = 0;  // tokens
     int n_vocab = 0;
-    float embedding_scale = 1.0F;
-    float logit_scale = 1.0F;
-    std::string file_type;  // of the largest matrices, as ggml names it
+    float embedding_scale = 1.0F;  // of all input rows
+    float logit_scale = 1.0F;      // divides the logits
+    std::string file_type;         // of the largest matrices, as ggml names it
 };
 
 struct VisionConfig {
@@ -41,20 +41,12 @@ struct TokenRoles {
     std::vector<int32_t> stop;  // a sampled one of these ends the answer
 };
 
-struct SamplingDefaults {
-    float temperature = 0.7F;
-    float top_p = 0.8F;
-    int top_k = 100;
-    float repetition_penalty = 1.02F;
-};
-
 struct ModelConfig {
     std::string name;                  // the file's own title
     std::vector<std::string> modules;  // what is in the file: llm, vision
     LlmConfig llm;
     std::optional<VisionConfig> vision;
     TokenRoles tokens;
-    SamplingDefaults sampling;
 };
 
 ModelConfig read_model_config(const GgufFile& file);  // throws ModelFileError, UnsupportedModelError
