@@ -36,9 +36,11 @@ struct Piece {
     std::string text;  // whole characters; may be empty while one is incomplete
 };
 
-struct Timings {
-    double vision_s = 0, prefill_s = 0, first_token_s = 0,
-           decode_s = 0;  // of the last turn; first token from its generate()
+struct Timings {  // of the last turn, in seconds
+    double vision_s = 0;
+    double prefill_s = 0;      // pictures encoded
+    double first_token_s = 0;  // from begin()
+    double decode_s = 0;
     int n_slice = 0, n_prompt = 0, n_decoded = 0;
 };
 
@@ -57,7 +59,7 @@ public:
     std::optional<Piece> next();
 
     // States after the final norm, [n_embd, n]: row i was computed with token i of the answer as input. The
-    // last token has none unless the conversation went on. Empty without keep_hidden.
+    // last token of an answer that no stop token ended was not read and has none. Empty without keep_hidden.
     const Array<float>& answer_hidden() const { return hidden_; }
 
     void interrupt() noexcept { workspace_.interrupt(); }

@@ -15,16 +15,10 @@ bool has_avx512_vnni() {
     return has;
 }
 
-bool has_avx512_bf16() {
-    static const bool has = has_avx512() && __builtin_cpu_supports("avx512bf16");
-    return has;
-}
-
 #else
 
 bool has_avx512() { return false; }
 bool has_avx512_vnni() { return false; }
-bool has_avx512_bf16() { return false; }
 
 #endif
 

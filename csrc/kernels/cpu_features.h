@@ -6,6 +6,5 @@ namespace minicpmo::kernels {
 
 bool has_avx512();       // F, BW, DQ and VL: the base of every kernel here
 bool has_avx512_vnni();  // the same, with 8-bit dot products
-bool has_avx512_bf16();  // the same, with bfloat16 dot products
 
 }  // namespace minicpmo::kernels
