@@ -1,7 +1,6 @@
 #pragma once
 // The AVX-512 instruction set for the functions that use it, whatever the rest of the library is compiled
-// for. The one macro of the code base: an attribute cannot be named otherwise. Callers ask cpu_features.h
-// first.
+// for. Macros, because an attribute has no other name. Callers ask cpu_features.h first.
 
 #if defined(__x86_64__) && (defined(__GNUC__) || defined(__clang__))
 #define MINICPMO_HAS_AVX512_CODE 1
