@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from gguf import GGML_QUANT_VERSION
@@ -10,7 +10,7 @@ from gguf import GGML_QUANT_VERSION
 from minicpmo_convert import recipe as recipes
 from minicpmo_convert import tokenizer
 from minicpmo_convert.checkpoint import Checkpoint
-from minicpmo_convert.components import llm, vision
+from minicpmo_convert.components import audio, llm, vision
 from minicpmo_convert.error import check
 from minicpmo_convert.families import Family, recognise
 from minicpmo_convert.metadata import Metadata
@@ -18,7 +18,6 @@ from minicpmo_convert.recipe import RECIPES
 from minicpmo_convert.writer import ARCHITECTURE, Output, write
 
 VERSION = 1  # of the layout: minicpmo.version
-MODULES = ("llm", "vision")
 Say = Callable[[str], None]
 
 
@@ -31,18 +30,26 @@ def convert(folder: Path, target: Path, type_name: str, say: Say = lambda line: 
     llm_sizes = llm.read_sizes(config, family)
     n_position = vision.count_positions(checkpoint)
     vision_sizes = vision.read_sizes(config, family, n_position, llm_sizes["n_embd"])
+    hears = audio.is_in(checkpoint)
+    audio_sizes = audio.read_sizes(config, family, llm_sizes["n_embd"]) if hears else {}
     say(
         f"{family.title}: {llm_sizes['n_layer']} layers, "
-        f"{vision_sizes['n_run']} of {vision_sizes['n_layer']} vision layers"
+        f"{vision_sizes['n_run']} of {vision_sizes['n_layer']} vision layers, "
+        + (f"{audio_sizes['n_layer']} audio layers" if hears else "no audio: the checkpoint holds none")
     )
 
     tensors = llm.take_tensors(checkpoint, config, llm_sizes) + vision.take_tensors(checkpoint, vision_sizes)
+    if hears:
+        tensors += audio.take_tensors(checkpoint, audio_sizes)
     _account_for_rest(checkpoint, family, vision_sizes, say)
 
     recipe = RECIPES[type_name]
-    keys = container_keys(family, recipe.file_type, recipe.media_file_type)
+    file_types = {"llm": recipe.file_type, "vision": recipe.media_file_type}
+    keys = container_keys(family, file_types | ({"audio": recipe.media_file_type} if hears else {}))
     llm.write_keys(keys, config, family, llm_sizes)
     vision.write_keys(keys, config, preprocessor, family, vision_sizes)
+    if hears:
+        audio.write_keys(keys, config, preprocessor, audio_sizes)
     tokenizer.write_keys(keys, folder, preprocessor, family, llm_sizes["n_vocab"])
 
     tied = all(tensor.name != "output.weight" for tensor in tensors)
@@ -51,19 +58,20 @@ def convert(folder: Path, target: Path, type_name: str, say: Say = lambda line: 
     return target.stat().st_size
 
 
-def container_keys(family: Family, llm_file_type: int, vision_file_type: int) -> Metadata:
+def container_keys(family: Family, file_types: Mapping[str, int]) -> Metadata:
+    """What is true of the file as a whole; file_types names its modules, the language model first."""
     keys = Metadata()
     keys.text(ARCHITECTURE, family.architecture)
     keys.text("general.type", "model")
     keys.text("general.name", family.title)
     keys.u32("general.quantization_version", GGML_QUANT_VERSION)
-    keys.u32("general.file_type", llm_file_type)
+    keys.u32("general.file_type", file_types["llm"])
     keys.u32("minicpmo.version", VERSION)
     keys.text("minicpmo.model", family.model)
-    keys.texts("minicpmo.modules", MODULES)
+    keys.texts("minicpmo.modules", list(file_types))
     keys.text("minicpmo.llm.arch", family.llm_arch)
-    keys.u32("minicpmo.llm.file_type", llm_file_type)
-    keys.u32("minicpmo.vision.file_type", vision_file_type)
+    for module, file_type in file_types.items():
+        keys.u32(f"minicpmo.{module}.file_type", file_type)
     return keys
 
 

@@ -56,6 +56,7 @@ class Family:
     # What config.json may leave out, as the reference's configuration class fills it in.
     llm_defaults: dict[str, int | float]
     vision_defaults: dict[str, int | float]
+    audio_defaults: dict[str, int]
     # Source prefixes of modules that a full checkpoint holds and that are not converted.
     left_out: dict[str, str] = field(default_factory=dict)
     # clip.minicpmv_version in published vision files: their two writers number the member differently.
@@ -95,7 +96,15 @@ O_4_5 = Family(
         "layer_norm_eps": 1e-6,
         "query_num": 64,
     },
-    left_out={"apm.": "audio", "audio_projection_layer.": "audio", "tts.": "tts"},
+    audio_defaults={
+        "d_model": 384,
+        "encoder_layers": 4,
+        "encoder_attention_heads": 6,
+        "encoder_ffn_dim": 1536,
+        "num_mel_bins": 80,
+        "max_source_positions": 1500,
+    },
+    left_out={"tts.": "tts"},
     projector_versions=(451, 100045),
     ignored=("resampler.pos_embed",),
 )

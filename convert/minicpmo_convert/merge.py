@@ -57,7 +57,7 @@ def merge(
     language.check_all_taken()
     picture.check_all_taken(but=_COMPUTED)
 
-    keys = container_keys(family, language.file_type(), picture.file_type())
+    keys = container_keys(family, {"llm": language.file_type(), "vision": picture.file_type()})
     llm.write_keys(keys, config, family, llm_sizes)
     vision.write_keys(keys, vision_config, preprocessor, family, vision_sizes)
     if folder is None:

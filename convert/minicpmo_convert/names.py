@@ -22,6 +22,8 @@ class Page:
         None  # the source packs three such tensors along its first dimension; this is the index
     )
     transposed: bool = False  # the source is stored the other way round
+    # A convolution, [n_out, n_in, n_tap] in the source: the last two dimensions of `shape` become one.
+    taps: bool = False
 
     def name_of(self, layer: int | None) -> str:
         name = self.name.replace("{i}", str(layer))
@@ -106,6 +108,28 @@ RESAMPLER = (
     Page("resampler.proj.weight", "resampler.proj", ("n_embd_llm", "n_embd_llm"), transposed=True),
 )
 
+_AUDIO = "apm.layers.{i}"
+AUDIO = (
+    Page("a.conv1.weight", "apm.conv1.weight", ("n_embd", "n_tap", "n_mel"), taps=True),
+    Page("a.conv1.bias", "apm.conv1.bias", ("n_embd",)),
+    Page("a.conv2.weight", "apm.conv2.weight", ("n_embd", "n_tap", "n_embd"), taps=True),
+    Page("a.conv2.bias", "apm.conv2.bias", ("n_embd",)),
+    Page("a.position_embd.weight", "apm.embed_positions.weight", ("n_position", "n_embd")),
+    *_norm("a.blk.{i}.ln1", f"{_AUDIO}.self_attn_layer_norm", "n_embd"),
+    *_linear("a.blk.{i}.attn_q", f"{_AUDIO}.self_attn.q_proj", "n_embd", "n_embd"),
+    Page("a.blk.{i}.attn_k.weight", f"{_AUDIO}.self_attn.k_proj.weight", ("n_embd", "n_embd")),
+    *_linear("a.blk.{i}.attn_v", f"{_AUDIO}.self_attn.v_proj", "n_embd", "n_embd"),
+    *_linear("a.blk.{i}.attn_out", f"{_AUDIO}.self_attn.out_proj", "n_embd", "n_embd"),
+    *_norm("a.blk.{i}.ln2", f"{_AUDIO}.final_layer_norm", "n_embd"),
+    *_linear("a.blk.{i}.ffn_up", f"{_AUDIO}.fc1", "n_ff", "n_embd"),
+    *_linear("a.blk.{i}.ffn_down", f"{_AUDIO}.fc2", "n_embd", "n_ff"),
+    *_norm("a.post_ln", "apm.layer_norm", "n_embd"),
+)
+AUDIO_PROJECTOR = (
+    *_linear("mm.a.linear1", "audio_projection_layer.linear1", "n_embd_llm", "n_embd"),
+    *_linear("mm.a.linear2", "audio_projection_layer.linear2", "n_embd_llm", "n_embd_llm"),
+)
+
 
 def take(page: Page, checkpoint: Checkpoint, sizes: Mapping[str, int], layer: int | None = None) -> Tensor:
     """The tensor of one page, with the checkpoint's shape checked."""
@@ -113,6 +137,9 @@ def take(page: Page, checkpoint: Checkpoint, sizes: Mapping[str, int], layer: in
     shape = page.shape_for(sizes)
     if page.transposed:
         return checkpoint.take(source, shape[::-1]).transposed().renamed(name)
+    if page.taps:
+        n_out, n_tap, n_in = shape
+        return checkpoint.take(source, (n_out, n_in, n_tap)).taps_first().renamed(name)
     if page.third is None:
         return checkpoint.take(source, shape).renamed(name)
     return checkpoint.take(source, (3 * shape[0], *shape[1:])).part(page.third, 3).renamed(name)

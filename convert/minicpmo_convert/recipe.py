@@ -20,7 +20,9 @@ _FALLBACK = {
 }
 _LAYER = re.compile(r"blk\.([0-9]+)\.(attn_v|ffn_down)\.weight")
 _LLM = re.compile(r"(blk\.[0-9]+\.|token_embd\.|output\.|output_norm\.)")
-_TABLES = ("v.patch_embd.weight", "v.position_embd.weight")  # no matrix products of blocks
+# No matrix products of blocks.
+_TABLES = ("v.patch_embd.weight", "v.position_embd.weight", "a.conv1.weight", "a.conv2.weight")
+_EXACT = ("resampler.query", "a.position_embd.weight")  # added or normalised before any product
 
 
 @dataclass(frozen=True)
@@ -28,7 +30,7 @@ class Recipe:
     name: str
     file_type: int  # general.file_type, as llama.cpp numbers the mixes
     llm: str  # matrices of the language model
-    media: str  # matrices of the vision tower and the resampler
+    media: str  # matrices of the towers, the resampler and the projector
     table: str = "f16"
     output: str | None = None  # the language model's head, where it differs
     sensitive: str | None = None  # attn_v and ffn_down of the layers that matter most, where they differ
@@ -52,7 +54,7 @@ RECIPES = {
 
 def knows(name: str) -> bool:
     """Whether the tensor belongs to a component that recipes speak of."""
-    return _LLM.match(name) is not None or name.startswith(("v.", "resampler."))
+    return _LLM.match(name) is not None or name.startswith(("v.", "resampler.", "a.", "mm.a."))
 
 
 def is_sensitive(layer: int, n_layer: int) -> bool:
@@ -71,7 +73,7 @@ def type_of(recipe: Recipe, tensor: Tensor, n_layer: int, tied: bool) -> str:
 
 
 def _wanted(recipe: Recipe, tensor: Tensor, n_layer: int, tied: bool) -> str:
-    if len(tensor.shape) < 2 or tensor.name == "resampler.query":
+    if len(tensor.shape) < 2 or tensor.name in _EXACT:
         return "f32"
     if tensor.name in _TABLES:
         return recipe.table

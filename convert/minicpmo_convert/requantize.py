@@ -59,6 +59,7 @@ def _keys(file: GgufFile, recipe: Recipe) -> Metadata:
             keys.put(key, entry)
     keys.u32("general.file_type", recipe.file_type)
     keys.u32("minicpmo.llm.file_type", recipe.file_type)
-    if file.keys.get("minicpmo.vision.file_type") is not None:
-        keys.u32("minicpmo.vision.file_type", recipe.media_file_type)
+    for key in ("minicpmo.vision.file_type", "minicpmo.audio.file_type"):
+        if file.keys.get(key) is not None:
+            keys.u32(key, recipe.media_file_type)
     return keys

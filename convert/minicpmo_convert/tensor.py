@@ -82,3 +82,15 @@ class Tensor:
             return np.ascontiguousarray(whole.T[first : first + count]).view(np.uint8)
 
         return replace(self, shape=(cols, rows), read=read)
+
+    def taps_first(self) -> Tensor:
+        """Only for a plain type: [n_out, n_in, n_tap] as a matrix of rows that hold tap after tap."""
+        n_out, n_in, n_tap = self.shape
+        item = np.dtype(f"u{row_bytes(self.type, 1)}")
+
+        def read(first: int, count: int) -> Blocks:
+            taps_last: NDArray[np.unsignedinteger] = self.read(first * n_in, count * n_in).view(item)
+            swapped = taps_last.reshape(count, n_in, n_tap).swapaxes(1, 2)
+            return swapped.reshape(count, n_tap * n_in).view(np.uint8)
+
+        return replace(self, shape=(n_out, n_tap * n_in), read=read)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,9 @@ ROLES = {
     **{"chunk_tts_bos": "<|chunk_tts_bos|>", "chunk_tts_eos": "<|chunk_tts_eos|>"},
     **{"think_start": "<think>", "think_end": "</think>"},
 }
+
+
+AUDIO = ("apm.", "audio_projection_layer.")
 
 
 def bf16(values: NDArray[np.float32]) -> NDArray[np.uint16]:
@@ -67,7 +71,7 @@ def read_safetensors(path: Path) -> dict[str, NDArray[np.float32]]:
 
 def make_tensors(n_vision: int) -> dict[str, NDArray[np.float32]]:
     rng = np.random.default_rng(7)
-    d, kv, head, ff, vocab, v, vff = 128, 64, 64, 256, 320, 36, 64
+    d, kv, head, ff, vocab, v, vff, a, aff, mel = 128, 64, 64, 256, 320, 36, 64, 20, 64, 6
     shapes: dict[str, tuple[int, ...]] = {"llm.model.embed_tokens.weight": (vocab, d)}
     for i in range(2):
         p = f"llm.model.layers.{i}."
@@ -95,8 +99,20 @@ def make_tensors(n_vision: int) -> dict[str, NDArray[np.float32]]:
     shapes |= {"resampler.attn.in_proj_weight": (3 * d, d), "resampler.attn.in_proj_bias": (3 * d,)}
     shapes |= {"resampler.attn.out_proj.weight": (d, d), "resampler.attn.out_proj.bias": (d,)}
     shapes |= {f"resampler.ln_{n}.{kind}": (d,) for n in ("q", "kv", "post") for kind in ("weight", "bias")}
-    shapes |= {"apm.conv1.weight": (4, 2, 3), "tts.emb_text.weight": (4, 4)}
-    shapes |= {"audio_projection_layer.linear1.bias": (4,)}
+    shapes |= {"apm.conv1.weight": (a, mel, 3), "apm.conv1.bias": (a,)}
+    shapes |= {"apm.conv2.weight": (a, a, 3), "apm.conv2.bias": (a,), "apm.embed_positions.weight": (12, a)}
+    for i in range(2):
+        p = f"apm.layers.{i}."
+        shapes |= {f"{p}self_attn.{part}_proj.weight": (a, a) for part in ("q", "k", "v", "out")}
+        shapes |= {f"{p}self_attn.{part}_proj.bias": (a,) for part in ("q", "v", "out")}
+        shapes |= {f"{p}fc1.weight": (aff, a), f"{p}fc1.bias": (aff,)}
+        shapes |= {f"{p}fc2.weight": (a, aff), f"{p}fc2.bias": (a,)}
+        for norm in ("self_attn_layer_norm", "final_layer_norm"):
+            shapes |= {f"{p}{norm}.{kind}": (a,) for kind in ("weight", "bias")}
+    shapes |= {f"apm.layer_norm.{kind}": (a,) for kind in ("weight", "bias")}
+    p = "audio_projection_layer.linear"
+    shapes |= {f"{p}1.weight": (d, a), f"{p}1.bias": (d,), f"{p}2.weight": (d, d), f"{p}2.bias": (d,)}
+    shapes |= {"tts.emb_text.weight": (4, 4)}
     return {name: rng.normal(0, 0.05, shape).astype(np.float32) for name, shape in shapes.items()}
 
 
@@ -108,6 +124,12 @@ CONFIG: dict[str, Any] = {
     "vision_config": {
         **{"hidden_size": 36, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2},
         **{"patch_size": 14, "image_size": 28, "hidden_act": "gelu_pytorch_tanh", "layer_norm_eps": 1e-6},
+    },
+    **{"audio_pool_step": 3, "audio_chunk_length": 0.5, "stream_input": True},
+    "audio_config": {
+        **{"d_model": 20, "encoder_ffn_dim": 64, "encoder_layers": 2, "encoder_attention_heads": 4},
+        **{"num_mel_bins": 6, "max_source_positions": 12, "num_hidden_layers": 9},
+        **{"activation_function": "gelu", "scale_embedding": False},
     },
 }
 
@@ -139,6 +161,10 @@ class Folder:
             **{"unk_token": {"content": "<unk>"}, "bad_token_ids": [3, 1], "chat_template": "{{ messages }}"},
         }
 
+    def drop_audio(self) -> None:
+        self.tensors = {name: t for name, t in self.tensors.items() if not name.startswith(AUDIO)}
+        self.config["init_audio"] = False
+
     def write(self, shards: int = 1) -> Path:
         self.path.mkdir(exist_ok=True)
         for name, content in {
@@ -161,6 +187,16 @@ class Folder:
             write_safetensors(self.path / shard, {n: t for n, t in self.tensors.items() if place[n] == shard})
         (self.path / "model.safetensors.index.json").write_text(json.dumps({"weight_map": place}))
         return self.path
+
+
+def golden_without_audio(name: str, target: Path) -> Path:
+    """A copy of a golden checkpoint that cannot hear."""
+    source = GOLDEN / name / "checkpoint"
+    shutil.copytree(source, target, ignore=shutil.ignore_patterns("*.safetensors", "assets"))
+    tensors = read_safetensors(source / "model.safetensors")
+    kept = {name: values for name, values in tensors.items() if not name.startswith(AUDIO)}
+    write_safetensors(target / "model.safetensors", kept)
+    return target
 
 
 def read_keys(path: Path) -> dict[str, Any]:
@@ -202,6 +238,10 @@ def expected_values(source: dict[str, NDArray[np.float32]], n_vision: int) -> di
             "mlp.fc2": "ffn_down",
         },
     }
+    audio = {
+        **{"self_attn_layer_norm": "ln1", "final_layer_norm": "ln2", "fc1": "ffn_up", "fc2": "ffn_down"},
+        **{f"self_attn.{part}_proj": f"attn_{part}" for part in ("q", "k", "v", "out")},
+    }
     single = {
         "llm.model.embed_tokens": "token_embd",
         "llm.model.norm": "output_norm",
@@ -212,6 +252,9 @@ def expected_values(source: dict[str, NDArray[np.float32]], n_vision: int) -> di
         "resampler.kv_proj": "resampler.kv",
         "resampler.attn.out_proj": "resampler.attn.out",
         **{f"resampler.ln_{part}": f"resampler.ln_{part}" for part in ("q", "kv", "post")},
+        "apm.embed_positions": "a.position_embd",
+        "apm.layer_norm": "a.post_ln",
+        **{f"audio_projection_layer.linear{n}": f"mm.a.linear{n}" for n in (1, 2)},
     }
     expected = {}
     for name, values in source.items():
@@ -225,6 +268,12 @@ def expected_values(source: dict[str, NDArray[np.float32]], n_vision: int) -> di
             layer, _, part = stem.removeprefix("vpm.encoder.layers.").partition(".")
             if int(layer) < n_vision:
                 expected[f"v.blk.{layer}.{vision[part]}.{leaf}"] = values
+        elif name.startswith("apm.layers."):
+            layer, _, part = stem.removeprefix("apm.layers.").partition(".")
+            expected[f"a.blk.{layer}.{audio[part]}.{leaf}"] = values
+        elif name.startswith("apm.conv"):  # a matrix for each tap, side by side
+            taps = [values[:, :, k] for k in range(3)] if leaf == "weight" else [values]
+            expected[f"a.{name.removeprefix('apm.')}"] = np.concatenate(taps, axis=-1)
     for leaf in ("weight", "bias"):
         for part, values in zip("qkv", np.split(source[f"resampler.attn.in_proj_{leaf}"], 3), strict=True):
             expected[f"resampler.attn.{part}.{leaf}"] = values

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -65,7 +66,8 @@ def test_keys_come_from_the_folder(folder: Folder, tmp_path: Path) -> None:
     keys = read_keys(tmp_path / "out.gguf")
     expected = {
         **{"general.architecture": "minicpmo", "general.file_type": 15, "minicpmo.version": 1},
-        **{"minicpmo.model": "o-4.5", "minicpmo.modules": ["llm", "vision"], "minicpmo.llm.arch": "qwen3"},
+        **{"minicpmo.model": "o-4.5", "minicpmo.llm.arch": "qwen3"},
+        "minicpmo.modules": ["llm", "vision", "audio"],
         **{"qwen3.block_count": 2, "qwen3.context_length": 1024, "qwen3.embedding_length": 128},
         **{"qwen3.feed_forward_length": 256, "qwen3.attention.head_count": 2, "qwen3.vocab_size": 320},
         **{"qwen3.attention.head_count_kv": 1, "qwen3.attention.key_length": 64, "qwen3.rope.freq_base": 5e5},
@@ -80,6 +82,13 @@ def test_keys_come_from_the_folder(folder: Folder, tmp_path: Path) -> None:
         **{"minicpmo.resampler.query_num": 8, "minicpmo.resampler.embedding_length": 128},
         **{"minicpmo.resampler.attention.head_count": 1, "minicpmo.resampler.temporal_ids": False},
         **{"minicpmo.resampler.embedding_scale_folded": 1.0, "minicpmo.bad_token_ids": [3, 1]},
+        **{"minicpmo.audio.embedding_length": 20, "minicpmo.audio.feed_forward_length": 64},
+        **{"minicpmo.audio.block_count": 2, "minicpmo.audio.attention.head_count": 4},
+        **{"minicpmo.audio.n_mel": 6, "minicpmo.audio.n_fft": 400, "minicpmo.audio.hop_length": 160},
+        **{"minicpmo.audio.sample_rate": 16000, "minicpmo.audio.max_positions": 12},
+        **{"minicpmo.audio.pool_step": 3, "minicpmo.audio.chunk_length_s": 0.5},
+        **{"minicpmo.audio.hidden_act": "gelu", "minicpmo.audio.stream_input": True},
+        **{"minicpmo.llm.file_type": 15, "minicpmo.vision.file_type": 7, "minicpmo.audio.file_type": 7},
         **{
             "tokenizer.ggml.model": "gpt2",
             "tokenizer.ggml.pre": "qwen2",
@@ -93,10 +102,48 @@ def test_keys_come_from_the_folder(folder: Folder, tmp_path: Path) -> None:
     assert {key: keys.get(key) for key in expected} == expected
     assert keys["qwen3.attention.layer_norm_rms_epsilon"] == pytest.approx(1e-6)
     assert keys["minicpmo.vision.attention.layer_norm_epsilon"] == pytest.approx(1e-6)
+    assert keys["minicpmo.audio.layer_norm_epsilon"] == pytest.approx(1e-5)
     assert keys["minicpmo.sampling.temperature"] == pytest.approx(0.6)
     assert keys["minicpmo.sampling.top_p"] == pytest.approx(0.95)
     ids = {**folder.vocab, **folder.added}
     assert {role: keys[f"minicpmo.tokens.{role}"] for role in ROLES} == {r: ids[t] for r, t in ROLES.items()}
+
+
+def test_audio_facts_that_the_configuration_leaves_out_are_the_official_ones(
+    folder: Folder, tmp_path: Path
+) -> None:
+    for key in ("audio_pool_step", "audio_chunk_length", "stream_input"):
+        del folder.config[key]
+    for key in ("activation_function", "scale_embedding"):
+        del folder.config["audio_config"][key]
+    stated = {"sampling_rate": 16000, "feature_size": 6, "n_fft": 400, "dynamic_range_db": 8.0}
+    folder.preprocessor |= stated | {"audio_pool_step": 5}
+    convert(folder.write(), tmp_path / "out.gguf", "f32")
+    keys = read_keys(tmp_path / "out.gguf")
+    names = ("pool_step", "chunk_length_s", "stream_input", "hidden_act")
+    assert [keys[f"minicpmo.audio.{name}"] for name in names] == [5, 1.0, False, "gelu"]
+
+
+@pytest.mark.parametrize("init_audio", [True, False])
+def test_a_checkpoint_without_audio_becomes_a_file_without_it(
+    folder: Folder, init_audio: bool, tmp_path: Path
+) -> None:
+    lines: list[str] = []
+    convert(folder.write(), tmp_path / "whole.gguf", "f32", lines.append)
+    shutil.rmtree(folder.path)
+    folder.drop_audio()
+    del folder.config["audio_config"]
+    folder.config["init_audio"] = init_audio
+    convert(folder.write(), tmp_path / "out.gguf", "f32", lines.append)
+    assert [line for line in lines if "layers" in line] == [
+        "MiniCPM-o 4.5: 2 layers, 2 of 2 vision layers, 2 audio layers",
+        "MiniCPM-o 4.5: 2 layers, 2 of 2 vision layers, no audio: the checkpoint holds none",
+    ]
+    check_values_survive(folder.path, tmp_path / "out.gguf", n_vision=2)
+    whole, keys = read_keys(tmp_path / "whole.gguf"), read_keys(tmp_path / "out.gguf")
+    assert keys["minicpmo.modules"] == ["llm", "vision"]
+    gone = {key for key in whole if key not in keys}
+    assert gone == {key for key in whole if key.startswith("minicpmo.audio.")} != set()
 
 
 def test_token_list_has_types_and_fills_gaps(folder: Folder, tmp_path: Path) -> None:
@@ -125,6 +172,15 @@ def test_golden_keys(name: str, tmp_path: Path) -> None:
     assert keys["minicpmo.vision.position_grid"] == 70
     assert keys["minicpmo.vision.max_slice_nums"] == preprocessor["max_slice_nums"]
     assert keys["minicpmo.resampler.query_num"] == config["query_num"]
+    assert keys["minicpmo.modules"] == ["llm", "vision", "audio"]
+    audio = {"embedding_length": "d_model", "feed_forward_length": "encoder_ffn_dim", "n_mel": "num_mel_bins"}
+    audio |= {"block_count": "encoder_layers", "attention.head_count": "encoder_attention_heads"}
+    audio |= {"max_positions": "max_source_positions", "hidden_act": "activation_function"}
+    for ours, theirs in audio.items():
+        assert keys[f"minicpmo.audio.{ours}"] == config["audio_config"][theirs]
+    root = {"pool_step": "audio_pool_step", "chunk_length_s": "audio_chunk_length"}
+    for ours, theirs in (root | {"stream_input": "stream_input"}).items():
+        assert keys[f"minicpmo.audio.{ours}"] == config[theirs]
     assert keys["tokenizer.chat_template"] == settings["chat_template"]
     assert keys["minicpmo.bad_token_ids"] == settings["bad_token_ids"]
     assert keys["minicpmo.tokens.stop"] == [603, 601]
@@ -151,7 +207,7 @@ def check_types(path: Path, exact: Path, type_name: str) -> None:
     types, values, reference = read_types(path), read_values(path), read_values(exact)
     assert values.keys() == reference.keys()
     for name, kind in types.items():
-        if reference[name].ndim == 1 or name == "resampler.query":
+        if reference[name].ndim == 1 or name in ("resampler.query", "a.position_embd.weight"):
             assert kind == "f32", name
         scale = float(np.sqrt(np.mean(reference[name] ** 2)))
         error = float(np.abs(values[name] - reference[name]).mean()) / scale
@@ -172,13 +228,13 @@ def test_golden_sets_convert_to_every_type(name: str, type_name: str, tmp_path: 
     assert types["blk.0.ffn_up.weight"] == type_name.removesuffix("_m")
     # Rows of 144 and 272 are no whole blocks: the vision tower stays in float16.
     assert types["v.blk.0.ffn_down.weight"] == (type_name if type_name in ("f32", "bf16") else "f16")
-    assert (
-        types["v.patch_embd.weight"]
-        == types["v.position_embd.weight"]
-        == ("f32" if type_name == "f32" else "f16")
-    )
-    resampler = type_name if type_name in ("f32", "f16", "bf16") else "q8_0"
-    assert types["resampler.proj.weight"] == resampler
+    for table in ("v.patch_embd", "v.position_embd", "a.conv1", "a.conv2"):
+        assert types[f"{table}.weight"] == ("f32" if type_name == "f32" else "f16")
+    media = type_name if type_name in ("f32", "f16", "bf16") else "q8_0"
+    assert types["resampler.proj.weight"] == media
+    for part in ("attn_q", "attn_k", "attn_v", "attn_out", "ffn_up", "ffn_down"):
+        assert types[f"a.blk.1.{part}.weight"] == media
+    assert types["mm.a.linear1.weight"] == types["mm.a.linear2.weight"] == media
 
 
 @pytest.mark.parametrize("type_name", TYPES)
@@ -196,6 +252,7 @@ def test_rows_that_blocks_do_not_divide_take_the_next_type(
     assert types["v.blk.0.attn_q.weight"] == (
         type_name if type_name in ("f32", "bf16") else "f16"
     )  # rows of 36
+    assert types["a.blk.0.attn_q.weight"] == types["v.blk.0.attn_q.weight"]  # rows of 20
 
 
 def test_the_mixes_name_the_layers_that_llama_quantize_names() -> None:

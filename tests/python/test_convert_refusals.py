@@ -44,6 +44,13 @@ def refuse(folder: Folder, match: str, target: Path | None = None) -> None:
         "vpm.encoder.layers.1.mlp.fc2.bias",
         "resampler.proj",
         "resampler.attn.in_proj_bias",
+        "apm.conv1.weight",
+        "apm.conv2.bias",
+        "apm.embed_positions.weight",
+        "apm.layers.1.self_attn.k_proj.weight",
+        "apm.layers.0.final_layer_norm.bias",
+        "audio_projection_layer.linear1.weight",
+        "audio_projection_layer.linear2.bias",
     ],
 )
 def test_missing_and_misshapen_tensors_are_named(folder: Folder, name: str) -> None:
@@ -54,12 +61,26 @@ def test_missing_and_misshapen_tensors_are_named(folder: Folder, name: str) -> N
     refuse(folder, name.replace(".", r"\."))
 
 
+def test_a_convolution_with_its_taps_elsewhere_is_refused(folder: Folder) -> None:
+    folder.tensors["apm.conv1.weight"] = folder.tensors["apm.conv1.weight"].swapaxes(1, 2).copy()
+    refuse(folder, r"shape \[20, 6, 3\], got \[20, 3, 6\] \(apm\.conv1\.weight, model\.safetensors\)")
+
+
+def test_a_projector_of_another_width_is_refused(folder: Folder) -> None:
+    name = "audio_projection_layer.linear1.weight"
+    folder.tensors[name] = folder.tensors[name][:, :16].copy()
+    refuse(folder, rf"shape \[128, 20\], got \[128, 16\] \({name}, model\.safetensors\)")
+
+
 @pytest.mark.parametrize(
     "name",
     [
         "llm.model.layers.2.input_layernorm.weight",
         "vpm.encoder.layers.2.mlp.fc1.bias",
         "resampler.extra",
+        "apm.layers.2.fc1.bias",
+        "apm.layers.0.self_attn.k_proj.bias",
+        "audio_projection_layer.extra",
         "other",
     ],
 )
@@ -72,7 +93,7 @@ def test_modules_of_other_components_are_left_out_with_one_line(folder: Folder, 
     lines: list[str] = []
     folder.tensors["resampler.pos_embed"] = np.zeros((4, 128), np.float32)
     convert(folder.write(), tmp_path / "out.gguf", "f32", lines.append)
-    assert [line for line in lines if "left out" in line] == ["left out: audio (2 tensors), tts (1 tensors)"]
+    assert [line for line in lines if "left out" in line] == ["left out: tts (1 tensors)"]
 
 
 @pytest.mark.parametrize("drop", [True, None])
@@ -123,6 +144,78 @@ def test_a_tied_head_is_not_stored(folder: Folder, tmp_path: Path) -> None:
 def test_a_configuration_out_of_range_is_refused(folder: Folder, key: str, value: Any) -> None:
     folder.config[key] = value
     refuse(folder, r"^\[(config|checkpoint|tokenizer)\] expected")
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("activation_function", "gelu_new"),
+        ("activation_function", 1),
+        ("scale_embedding", True),
+        ("scale_embedding", "no"),
+        ("d_model", 0),
+        ("d_model", "20"),
+        ("encoder_attention_heads", 3),
+        ("encoder_attention_heads", 5000),
+        ("encoder_layers", -1),
+        ("encoder_layers", 10**6),
+        ("encoder_ffn_dim", 2.5),
+        ("num_mel_bins", 202),
+        ("max_source_positions", 1),
+        ("max_source_positions", None),
+    ],
+)
+def test_an_audio_configuration_out_of_range_is_named(folder: Folder, key: str, value: Any) -> None:
+    folder.config["audio_config"][key] = value
+    # The official default of 1500 positions is not what the checkpoint holds.
+    named = r"apm\.embed_positions" if value is None else rf"config\.json: audio_config: {key}"
+    refuse(folder, rf"expected .* got .*\({named}|expected 3 heads .*\({named}")
+
+
+def test_an_absent_audio_configuration_is_named(folder: Folder) -> None:
+    del folder.config["audio_config"]
+    refuse(folder, r"\(config\.json: audio_config\)")
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("audio_pool_step", 0),
+        ("audio_pool_step", 13),
+        ("audio_pool_step", 2.0),
+        ("audio_chunk_length", 0),
+        ("audio_chunk_length", -1.0),
+        ("audio_chunk_length", float("nan")),
+        ("audio_chunk_length", "1"),
+        ("stream_input", 1),
+    ],
+)
+def test_audio_settings_out_of_range_are_named(folder: Folder, key: str, value: Any) -> None:
+    folder.config[key] = value
+    refuse(folder, rf"\(config\.json: {key}\)")
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("audio_pool_step", 5),
+        ("feature_size", 80),
+        ("sampling_rate", 24000),
+        ("n_fft", 512),
+        ("hop_length", 80),
+        ("chunk_length", 60),
+        ("padding_value", 1.0),
+        ("dither", 0.1),
+        ("dynamic_log_norm", False),
+        ("dynamic_range_db", 6.0),
+    ],
+)
+def test_spectrograms_of_another_kind_are_refused(folder: Folder, key: str, value: Any) -> None:
+    folder.preprocessor[key] = value
+    refuse(folder, rf"\(preprocessor_config\.json: {key}\)")
+    shutil.rmtree(folder.path)
+    folder.drop_audio()
+    convert(folder.write(), folder.path.parent / "out.gguf", "f32")  # a file that cannot hear has none
 
 
 def test_the_rope_base_of_newer_configurations_is_found(folder: Folder, tmp_path: Path) -> None:

@@ -44,6 +44,17 @@ def test_requantizing_golden_f32_to_q8_0_equals_converting(name: str, tmp_path: 
     convert(GOLDEN / name / "checkpoint", tmp_path / "direct.gguf", "q8_0")
     requantize(tmp_path / "f32.gguf", tmp_path / "again.gguf", "q8_0")
     assert (tmp_path / "again.gguf").read_bytes() == (tmp_path / "direct.gguf").read_bytes()
+    assert read_keys(tmp_path / "again.gguf")["minicpmo.audio.file_type"] == 7
+    assert read_types(tmp_path / "again.gguf")["a.blk.0.attn_q.weight"] == "q8_0"
+
+
+def test_a_file_without_audio_stays_one(folder: Folder, tmp_path: Path) -> None:
+    folder.drop_audio()
+    convert(folder.write(), tmp_path / "f32.gguf", "f32")
+    convert(folder.path, tmp_path / "direct.gguf", "q8_0")
+    requantize(tmp_path / "f32.gguf", tmp_path / "again.gguf", "q8_0")
+    assert (tmp_path / "again.gguf").read_bytes() == (tmp_path / "direct.gguf").read_bytes()
+    assert "minicpmo.audio.file_type" not in read_keys(tmp_path / "again.gguf")
 
 
 def test_requantizing_blocks_keeps_equal_types_and_says_that_others_lose(
@@ -79,7 +90,7 @@ def test_requantizing_refuses_its_own_input_and_foreign_files(folder: Folder, tm
 def test_damaged_gguf_files_are_refused_or_read(folder: Folder, tmp_path: Path) -> None:
     convert(folder.write(), tmp_path / "in.gguf", "q8_0")
     whole = (tmp_path / "in.gguf").read_bytes()
-    header = whole.index(b"resampler.proj.weight") + 64
+    header = whole.index(b"mm.a.linear2.bias") + 64
     damaged = tmp_path / "damaged.gguf"
     rng = np.random.default_rng(3)
     for size in [0, 3, 8, 23, *rng.integers(24, header, 60), len(whole) - 40]:
