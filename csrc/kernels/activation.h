@@ -6,8 +6,10 @@
 
 namespace minicpmo::kernels {
 
-// 0.5 x (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))); reference: torch gelu(approximate="tanh"). x must be
-// contiguous.
+// On the CPU both write over x, which must be contiguous.
+// 0.5 x (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))); reference: torch gelu(approximate="tanh").
 Tensor gelu_tanh(Graph& g, Tensor x);
+// 0.5 x (1 + erf(x / sqrt 2)); reference: torch gelu(approximate="none").
+Tensor gelu_erf(Graph& g, Tensor x);
 
 }  // namespace minicpmo::kernels

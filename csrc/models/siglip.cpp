@@ -50,7 +50,8 @@ Tensor Siglip::layer(Graph& g, const Layer& layer, Tensor x) const {
     const Tensor attended =
         nn::attention(g, q, k, v, nullptr, scale);  // [n_embd, n_patch], every patch sees all
     x = ggml_add(g.ctx(), x, nn::linear(g, layer.out, attended));
-    return ggml_add(g.ctx(), x, nn::mlp_gelu(g, layer.mlp, nn::layer_norm(g, layer.norm2, x)));
+    return ggml_add(g.ctx(), x,
+                    nn::mlp_gelu(g, layer.mlp, nn::layer_norm(g, layer.norm2, x), nn::Gelu::tanh));
 }
 
 }  // namespace minicpmo

@@ -4,8 +4,10 @@
 
 namespace minicpmo::nn {
 
-Tensor mlp_gelu(Graph& g, const Mlp& mlp, Tensor x) {
-    return linear(g, mlp.down, kernels::gelu_tanh(g, linear(g, mlp.up, x)));
+Tensor mlp_gelu(Graph& g, const Mlp& mlp, Tensor x, Gelu form) {
+    const Tensor up = linear(g, mlp.up, x);  // [n_ff, n]
+    const Tensor active = form == Gelu::erf ? kernels::gelu_erf(g, up) : kernels::gelu_tanh(g, up);
+    return linear(g, mlp.down, active);
 }
 
 Tensor mlp_swiglu(Graph& g, const GatedMlp& mlp, Tensor x) {

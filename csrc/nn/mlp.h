@@ -5,11 +5,13 @@
 
 namespace minicpmo::nn {
 
+enum class Gelu { tanh, erf };  // the approximation, or x times the normal distribution itself
+
 struct Mlp {
     Linear up;    // [n_embd, n_ff]
     Linear down;  // [n_ff, n_embd]
 };
-Tensor mlp_gelu(Graph& g, const Mlp& mlp, Tensor x);  // tanh form of GELU
+Tensor mlp_gelu(Graph& g, const Mlp& mlp, Tensor x, Gelu form);
 
 struct GatedMlp {
     Linear gate;  // [n_embd, n_ff]
