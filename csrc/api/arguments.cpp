@@ -37,11 +37,14 @@ ImageView to_view(const minicpmo_part& part, std::deque<Image>& copies) {
 
 MessagePart to_part(const minicpmo_part& part, std::deque<Image>& copies) {
     check_struct_size<minicpmo_part>(part.struct_size, "part");
-    if (part.kind == MINICPMO_PART_IMAGE) return {PartKind::image, "", to_view(part, copies)};
-    check<ArgumentError>(part.kind == MINICPMO_PART_TEXT, "[api] expected a part of kind {} or {}, got {}",
-                         int{MINICPMO_PART_TEXT}, int{MINICPMO_PART_IMAGE}, part.kind);
+    if (part.kind == MINICPMO_PART_IMAGE) return {PartKind::image, "", to_view(part, copies), {}};
+    if (part.kind == MINICPMO_PART_AUDIO) {
+        return {PartKind::audio, "", {}, checked_span(part.samples, part.n_sample, "samples")};
+    }
+    check<ArgumentError>(part.kind == MINICPMO_PART_TEXT, "[api] expected a part of kind {} to {}, got {}",
+                         int{MINICPMO_PART_TEXT}, int{MINICPMO_PART_AUDIO}, part.kind);
     const std::span<const char> text = checked_span(part.text, part.n_text, "text");
-    return {PartKind::text, std::string(text.begin(), text.end()), {}};
+    return {PartKind::text, std::string(text.begin(), text.end()), {}, {}};
 }
 
 std::optional<ggml_type> to_cache_type(const char* name) {
@@ -95,7 +98,7 @@ GenerateOptions to_generate_options(const minicpmo_generate_params& params) {
     options.sampling.repetition_penalty = params.repetition_penalty;
     options.sampling.seed = params.seed;
     options.enable_thinking = params.enable_thinking != 0;
-    options.use_tts = params.use_tts != 0;
+    if (params.use_tts >= 0) options.use_tts = params.use_tts != 0;
     options.ignore_stop = params.ignore_stop != 0;
     return options;
 }
@@ -119,6 +122,7 @@ minicpmo_generate_params default_generate_params() {
     params.min_p = options.sampling.min_p;
     params.repetition_penalty = options.sampling.repetition_penalty;
     params.seed = options.sampling.seed;
+    params.use_tts = -1;
     return params;
 }
 

@@ -3,23 +3,11 @@
 #include <string>
 
 #include "api/arguments.h"
+#include "api/handles.h"
 #include "text/utf8_stream.h"
 
 using namespace minicpmo;
 using namespace minicpmo::api;
-
-struct minicpmo_model {
-    std::shared_ptr<const Model> model;
-    std::string name;  // shown to C, so kept with a closing zero byte and as UTF-8
-    std::string device;
-};
-
-struct minicpmo_session {
-    minicpmo_session(std::shared_ptr<const Model> model, const SessionOptions& options)
-        : session(std::move(model), options) {}
-    Session session;
-    std::string piece;
-};
 
 namespace {
 
@@ -89,6 +77,7 @@ minicpmo_status minicpmo_model_describe(const minicpmo_model* model, minicpmo_mo
         info->n_ctx_train = config.llm.n_ctx_train;
         info->n_embd = config.llm.decoder.n_embd;
         info->has_vision = config.vision ? 1 : 0;
+        info->has_audio = config.audio ? 1 : 0;
     });
 }
 
@@ -189,8 +178,9 @@ minicpmo_status minicpmo_session_timings(const minicpmo_session* session, minicp
     return guard([&] {
         const Timings& t = not_null(session, "session").session.timings();
         check_struct(timings, "timings");
-        *timings = {sizeof(*timings), t.vision_s, t.prefill_s, t.first_token_s,
-                    t.decode_s,       t.n_slice,  t.n_prompt,  t.n_decoded};
+        *timings = {sizeof(*timings), t.media.vision_s, t.media.audio_s, t.prefill_s,
+                    t.first_token_s,  t.decode_s,       t.heard_s,       t.media.n_slice,
+                    t.media.n_audio,  t.n_prompt,       t.n_decoded};
     });
 }
 
@@ -198,6 +188,7 @@ minicpmo_status minicpmo_session_progress(const minicpmo_session* session, minic
     return guard([&] {
         const Progress& p = not_null(session, "session").session.progress();
         check_struct(progress, "progress");
-        *progress = {sizeof(*progress), p.n_slice_done, p.n_slice, p.n_token_done, p.n_token};
+        *progress = {sizeof(*progress), p.n_slice_done, p.n_slice, p.n_audio_done,
+                     p.n_audio,         p.n_token_done, p.n_token};
     });
 }

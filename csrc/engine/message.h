@@ -1,6 +1,7 @@
 #pragma once
-// Message: what a caller says, with its pictures borrowed for the length of one call.
+// Message: what a caller says, with its pictures and sounds borrowed for the length of one call.
 
+#include <span>
 #include <string>
 #include <vector>
 
@@ -11,8 +12,9 @@ namespace minicpmo {
 
 struct MessagePart {
     PartKind kind = PartKind::text;
-    std::string text;  // of a text part
-    ImageView image;   // of an image part
+    std::string text;              // of a text part
+    ImageView image;               // of an image part
+    std::span<const float> audio;  // of an audio part: mono samples at the rate the model hears, 16 kHz
 };
 
 struct Message {

@@ -41,6 +41,10 @@ Model::Model(std::shared_ptr<const GgufFile> file, const LoadOptions& options)
     if (config_.vision) {
         vision_.emplace(config_.vision->tower, config_.vision->resampler, weights_->root());
     }
+    if (config_.audio) {
+        audio_.emplace(config_.audio->encoder, weights_->root());
+        log_mel_ = std::make_shared<const LogMel>(config_.audio->mel);
+    }
     for (const std::string& name : weights_->unused()) log(LogLevel::debug, "unused tensor " + name);
 }
 
@@ -49,6 +53,13 @@ const VisionEncoder& Model::vision() const {
         vision_.has_value(), "[model] expected a model that sees, got one with a language model only ({})",
         config_.name);
     return *vision_;
+}
+
+const AudioEncoder& Model::audio() const {
+    check<UnsupportedModelError>(audio_.has_value(),
+                                 "[model] expected a model that hears, got one without an audio encoder ({})",
+                                 config_.name);
+    return *audio_;
 }
 
 Model::Forward Model::forward(const DecoderInput& input) const {

@@ -6,6 +6,7 @@
 #include <optional>
 
 #include "engine/model_config.h"
+#include "models/audio_encoder.h"
 #include "models/vision_encoder.h"
 
 namespace minicpmo {
@@ -25,6 +26,8 @@ public:
     const TokenEmbedding& embedding() const { return embedding_; }
     const Head& head() const { return head_; }
     const VisionEncoder& vision() const;  // throws UnsupportedModelError if the file has none
+    const AudioEncoder& audio() const;    // the same
+    std::shared_ptr<const LogMel> log_mel() const { return log_mel_; }  // of its ears; absent like them
     std::shared_ptr<const Backend> backend() const { return backend_; }
     size_t file_bytes() const { return weights_->file().n_bytes(); }
 
@@ -47,6 +50,8 @@ private:
     TokenEmbedding embedding_;
     Head head_;
     std::optional<VisionEncoder> vision_;
+    std::optional<AudioEncoder> audio_;
+    std::shared_ptr<const LogMel> log_mel_;
 };
 
 // What "auto" means for the cache: as exact as the weights. F32 weights keep F32, everything else F16.

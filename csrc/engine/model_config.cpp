@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "core/quantize.h"
+#include "engine/metadata_keys.h"
 
 namespace minicpmo {
 
@@ -17,50 +18,6 @@ const std::map<std::string, nn::RopePairs, std::less<>> kRopePairs = {
     {"qwen2", nn::RopePairs::halves},
     {"llama", nn::RopePairs::neighbours},
 };
-
-// Reads the keys of one namespace, each within a range; everything else is a damaged file.
-class Keys {
-public:
-    Keys(const GgufFile& file, std::string prefix) : file_(file), prefix_(std::move(prefix)) {}
-
-    int integer(const std::string& key, int64_t low, int64_t high) const {
-        return in_range(key, file_.get<int64_t>(prefix_ + key), low, high);
-    }
-    int integer(const std::string& key, int64_t low, int64_t high, int64_t fallback) const {
-        return in_range(key, file_.get_or<int64_t>(prefix_ + key, fallback), low, high);
-    }
-    float number(const std::string& key, double low, double high) const {
-        return in_range(key, file_.get<double>(prefix_ + key), low, high);
-    }
-    float number(const std::string& key, double low, double high, double fallback) const {
-        return in_range(key, file_.get_or<double>(prefix_ + key, fallback), low, high);
-    }
-    const GgufFile& file() const { return file_; }
-    const std::string& prefix() const { return prefix_; }
-
-private:
-    template <class T>
-    void check_range(const std::string& key, T value, T low, T high) const {
-        check<ModelFileError>(value >= low && value <= high,
-                              "[config] key {}{}: expected {} to {}, got {} ({})", prefix_, key, low, high,
-                              value, file_.path().string());
-    }
-    int in_range(const std::string& key, int64_t value, int64_t low, int64_t high) const {
-        check_range(key, value, low, high);
-        return static_cast<int>(value);
-    }
-    float in_range(const std::string& key, double value, double low, double high) const {
-        check_range(key, value, low, high);
-        return static_cast<float>(value);
-    }
-
-    const GgufFile& file_;
-    std::string prefix_;
-};
-
-constexpr int64_t kMaxWidth = 1 << 20;   // features of a layer
-constexpr int64_t kMaxLayers = 1 << 10;  // and heads
-constexpr int64_t kMaxTokens = 1 << 24;  // of a vocabulary or a context
 
 std::string llm_arch(const GgufFile& file) {
     const auto arch = file.get<std::string>("general.architecture");
@@ -173,6 +130,30 @@ VisionConfig read_vision(const GgufFile& file, int n_embd_llm) {
     return v;
 }
 
+AudioConfig read_audio(const GgufFile& file, int n_embd_llm) {
+    const Keys keys(file, "minicpmo.audio.");
+    AudioConfig a;
+    a.mel.sample_rate = keys.integer("sample_rate", 1000, 192000, a.mel.sample_rate);
+    a.mel.n_fft = keys.integer("n_fft", 16, 1 << 16, a.mel.n_fft);
+    a.mel.hop = keys.integer("hop_length", 1, a.mel.n_fft, a.mel.hop);
+    a.mel.n_mel = keys.integer("n_mel", 1, 1024);
+    WhisperConfig& w = a.encoder.whisper;
+    w.n_mel = a.mel.n_mel;
+    w.n_layer = keys.integer("block_count", 1, kMaxLayers);
+    w.n_embd = keys.integer("embedding_length", 1, kMaxWidth);
+    w.n_ff = keys.integer("feed_forward_length", 1, kMaxWidth);
+    w.n_head = keys.integer("attention.head_count", 1, kMaxLayers);
+    w.n_position = keys.integer("max_positions", 2, kMaxTokens);
+    w.norm_eps = keys.number("layer_norm_epsilon", 0.0, 1.0, 1e-5);
+    a.encoder.n_embd = n_embd_llm;
+    a.encoder.pool_step = keys.integer("pool_step", 1, 1024);
+    a.chunk_s = keys.number("chunk_length_s", 0.02, 30.0, 1.0);
+    check<ModelFileError>(w.n_embd % w.n_head == 0,
+                          "[config] expected audio heads that divide the width, got {} of {}", w.n_head,
+                          w.n_embd);
+    return a;
+}
+
 TokenRoles read_token_roles(const GgufFile& file, int n_vocab) {
     const Keys keys(file, "minicpmo.tokens.");
     TokenRoles roles;
@@ -184,6 +165,8 @@ TokenRoles read_token_roles(const GgufFile& file, int n_vocab) {
     roles.slice_end = id("slice_end");
     roles.image_id_start = id("image_id_start");
     roles.image_id_end = id("image_id_end");
+    roles.audio_start = id("audio_start");
+    roles.audio_end = id("audio_end");
     std::vector<int64_t> stop;
     if (file.has("minicpmo.tokens.stop")) {
         stop = file.get<std::vector<int64_t>>("minicpmo.tokens.stop");
@@ -210,6 +193,10 @@ ModelConfig read_model_config(const GgufFile& file) {
     if (file.find_tensor("v.patch_embd.weight") != nullptr) {
         config.vision = read_vision(file, config.llm.decoder.n_embd);
         config.modules.emplace_back("vision");
+    }
+    if (file.find_tensor("a.conv1.weight") != nullptr) {
+        config.audio = read_audio(file, config.llm.decoder.n_embd);
+        config.modules.emplace_back("audio");
     }
     config.tokens = read_token_roles(file, config.llm.n_vocab);
     return config;

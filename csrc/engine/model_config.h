@@ -6,9 +6,11 @@
 #include <string>
 #include <vector>
 
+#include "audio/log_mel.h"
 #include "core/gguf_file.h"
 #include "image/patches.h"
 #include "image/slicing.h"
+#include "models/audio_encoder.h"
 #include "models/decoder.h"
 #include "models/resampler.h"
 #include "models/siglip.h"
@@ -34,18 +36,26 @@ struct VisionConfig {
     bool use_image_id = true;
 };
 
+struct AudioConfig {
+    MelConfig mel;
+    AudioEncoderConfig encoder;
+    float chunk_s = 1.0F;  // blocks of attention, and chunks of a stream
+};
+
 // Ids of the tokens that structure a prompt; -1 where the vocabulary has none.
 struct TokenRoles {
     int32_t unk = -1, image_start = -1, image_end = -1, slice_start = -1, slice_end = -1;
     int32_t image_id_start = -1, image_id_end = -1;
+    int32_t audio_start = -1, audio_end = -1;
     std::vector<int32_t> stop;  // a sampled one of these ends the answer
 };
 
 struct ModelConfig {
     std::string name;                  // the file's own title
-    std::vector<std::string> modules;  // what is in the file: llm, vision
+    std::vector<std::string> modules;  // what is in the file: llm, vision, audio
     LlmConfig llm;
     std::optional<VisionConfig> vision;
+    std::optional<AudioConfig> audio;
     TokenRoles tokens;
 };
 

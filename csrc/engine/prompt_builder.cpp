@@ -1,17 +1,19 @@
 #include "engine/prompt_builder.h"
 
 #include <algorithm>
+#include <cmath>
+#include <memory>
 
 #include "base/error.h"
-#include "base/stopwatch.h"
+#include "engine/recording.h"
 
 namespace minicpmo {
 
 namespace {
 
-std::string repeat(const std::string& text, int n) {
+std::string repeat(const std::string& text, int64_t n) {
     std::string out;
-    for (int i = 0; i < n; ++i) out += text;
+    for (int64_t i = 0; i < n; ++i) out += text;
     return out;
 }
 
@@ -65,15 +67,20 @@ std::string image_placeholder(const VisionConfig& config, Grid grid, int index,
     return text;
 }
 
-std::vector<ChatMessage> to_chat(std::span<const Message> messages, std::vector<ImageView>& views) {
+std::vector<ChatMessage> to_chat(std::span<const Message> messages, Media& media) {
     std::vector<ChatMessage> chat;
     for (const Message& message : messages) {
         ChatMessage& out = chat.emplace_back(ChatMessage{message.role, {}});
         for (const MessagePart& part : message.content) {
             ContentPart content{part.kind, part.text, -1};
             if (part.kind == PartKind::image) {
-                content.media = static_cast<int>(views.size());
-                views.push_back(part.image);
+                content.media = static_cast<int>(media.images.size());
+                media.images.push_back(part.image);
+            }
+            if (part.kind == PartKind::audio) {
+                content.media = static_cast<int>(media.sounds.size());
+                media.sounds.push_back(part.audio);
+                media.message_of_sound.push_back(static_cast<int>(chat.size()) - 1);
             }
             out.content.push_back(std::move(content));
         }
@@ -81,40 +88,38 @@ std::vector<ChatMessage> to_chat(std::span<const Message> messages, std::vector<
     return chat;
 }
 
-TemplateOptions to_template_options(const PromptOptions& options) {
+TemplateOptions to_template_options(const PromptOptions& options, bool has_sound) {
     TemplateOptions t;
     t.add_generation_prompt = options.add_generation_prompt;
     t.enable_thinking = options.enable_thinking;
-    t.use_tts = options.use_tts;
-    t.separator = options.omni ? "" : "\n";
+    t.use_tts = options.use_tts.value_or(has_sound);
+    t.separator = options.omni || options.stream_input ? "" : "\n";
     t.parse_special = options.parse_special;
     return t;
 }
 
-Prompt PromptBuilder::build(std::span<const Message> messages, const PromptOptions& options) {
-    std::vector<ImageView> views;
-    const std::vector<ChatMessage> chat = to_chat(messages, views);
-    return build(render_chat(chat, to_template_options(options)), views, options, 0);
+// One sound of a message, and where its embeddings are in the recording of all sounds of that message.
+struct PromptBuilder::Sound {
+    std::shared_ptr<Recording> recording;
+    int64_t begin = 0;
+    int64_t n = 0;
+    size_t n_sample = 0;
+};
+
+Prompt PromptBuilder::build(std::span<const Message> messages, const PromptOptions& options) const {
+    Media media;
+    const std::vector<ChatMessage> chat = to_chat(messages, media);
+    const TemplateOptions t = to_template_options(options, !media.sounds.empty());
+    return build(render_chat(chat, t), media, options, 0);
 }
 
-Prompt PromptBuilder::build(const std::vector<Segment>& segments, std::span<const ImageView> views,
-                            const PromptOptions& options, int first_image) {
-    // Every picture is cut before the first one is encoded: a bad one fails at once, and the progress has its
-    // total.
-    std::vector<PreparedImage> images;
-    int n_slice = 0;
-    for (const ImageView& view : views) {
-        model_.vision();
-        images.push_back(prepare_image(*model_.config().vision, view, options.max_slices));
-        n_slice += static_cast<int>(images.back().slices.size());
-    }
-    if (progress_ != nullptr) {
-        progress_->n_slice_done = 0;
-        progress_->n_slice = n_slice;
-    }
+Prompt PromptBuilder::build(const std::vector<Segment>& segments, const Media& media,
+                            const PromptOptions& options, int first_image) const {
+    // Every picture is cut and every sound measured before the first one is encoded: a bad one fails at once.
+    std::vector<PreparedImage> images = prepare_images(media, options);
+    const std::vector<Sound> sounds = prepare_sounds(media);
     Prompt prompt;
     prompt.text = rendered_text(segments);
-    prompt.n_slice = n_slice;
     std::vector<TextSpan> pending;
     const auto flush = [&] {
         const std::vector<int32_t> ids = model_.tokenizer().encode(pending);
@@ -123,22 +128,61 @@ Prompt PromptBuilder::build(const std::vector<Segment>& segments, std::span<cons
     };
     int index = first_image;
     for (const Segment& segment : segments) {
-        check<UnsupportedModelError>(segment.kind != PartKind::audio,
-                                     "[prompt] expected text and images, got audio: {} has no audio encoder",
-                                     model_.config().name);
         if (segment.kind == PartKind::text) {
             pending.push_back(segment.span);
             continue;
         }
         flush();  // a placeholder begins and ends with special tokens, so nothing merges across it
-        append_image(prompt, images.at(static_cast<size_t>(segment.media)), index++, options);
+        const auto slot = static_cast<size_t>(segment.media);
+        if (segment.kind == PartKind::image) {
+            append_image(prompt, std::move(images.at(slot)), index++, options);
+        } else {
+            append_sound(prompt, sounds.at(slot), options);
+        }
     }
     flush();
     return prompt;
 }
 
-void PromptBuilder::append_image(Prompt& prompt, const PreparedImage& image, int index,
-                                 const PromptOptions& options) {
+std::vector<PreparedImage> PromptBuilder::prepare_images(const Media& media,
+                                                         const PromptOptions& options) const {
+    std::vector<PreparedImage> images;
+    for (const ImageView& view : media.images) {
+        model_.vision();
+        images.push_back(prepare_image(*model_.config().vision, view, options.max_slices));
+    }
+    return images;
+}
+
+std::vector<PromptBuilder::Sound> PromptBuilder::prepare_sounds(const Media& media) const {
+    std::vector<Sound> sounds;
+    for (size_t first = 0; first < media.sounds.size(); first = sounds.size()) {
+        // The sounds of one message are heard as one, so that the encoder knows what came before; each keeps
+        // as many embeddings as it would have alone.
+        // NOTE: the reference counts through all messages, so that a surplus embedding of one message's sound
+        // opens the next one's; here each message has its own.
+        std::vector<std::span<const float>> parts;
+        int64_t n_token = 0;
+        for (size_t i = first;
+             i < media.sounds.size() && media.message_of_sound[i] == media.message_of_sound[first]; ++i) {
+            parts.push_back(media.sounds[i]);
+            const int64_t n = audio_token_count(model_, static_cast<int64_t>(media.sounds[i].size()));
+            sounds.push_back({nullptr, n_token, n, media.sounds[i].size()});
+            n_token += n;
+        }
+        const int block = attention_block(*model_.config().audio, model_.config().audio->chunk_s);
+        const auto recording = std::make_shared<Recording>(model_, std::move(parts), block, n_token);
+        check<ArgumentError>(n_token > 0,
+                             "[audio] expected sound of at least one embedding ({} ms), got {} "
+                             "samples",
+                             1000 * model_.config().audio->encoder.pool_step / 50, sounds.back().n_sample);
+        for (size_t i = first; i < sounds.size(); ++i) sounds[i].recording = recording;
+    }
+    return sounds;
+}
+
+void PromptBuilder::append_image(Prompt& prompt, PreparedImage image, int index,
+                                 const PromptOptions& options) const {
     const VisionConfig& config = *model_.config().vision;
     const TokenRoles& tokens = model_.config().tokens;
     check<ModelFileError>(
@@ -154,22 +198,43 @@ void PromptBuilder::append_image(Prompt& prompt, const PreparedImage& image, int
                           model_.config().name);
     const int begin = static_cast<int>(prompt.ids.size());
     prompt.ids.insert(prompt.ids.end(), ids.begin(), ids.end());
-    const Stopwatch watch;
     for (size_t i = 0; i < places.size(); ++i) {
-        prompt.runs.push_back({begin + places[i], encode_slice(model_, image.slices[i], workspace_)});
-        if (progress_ != nullptr) ++progress_->n_slice_done;
+        const auto encode = [&model = model_, slice = std::move(image.slices[i])](Workspace& workspace) {
+            return encode_slice(model, slice, workspace);
+        };
+        prompt.runs.push_back({begin + places[i], config.resampler.n_query, PartKind::image, encode});
     }
-    prompt.vision_s += watch.seconds();
 }
 
-Array<float> PromptBuilder::embed(const Prompt& prompt) {
-    Array<float> rows = model_.embedding().lookup(prompt.ids, workspace_);
-    const auto n_embd = static_cast<size_t>(rows.dim(0));
-    for (const EmbeddingRun& run : prompt.runs) {
-        std::copy(run.rows.data.begin(), run.rows.data.end(),
-                  rows.data.begin() + static_cast<std::ptrdiff_t>(static_cast<size_t>(run.begin) * n_embd));
+void PromptBuilder::append_sound(Prompt& prompt, const Sound& sound, const PromptOptions& options) const {
+    const AudioConfig& config = *model_.config().audio;
+    const TokenRoles& tokens = model_.config().tokens;
+    check<ModelFileError>(
+        tokens.unk >= 0 && tokens.audio_start >= 0 && tokens.audio_end >= 0,
+        "[prompt] expected tokens <unk>, <|audio_start|> and <|audio_end|> in the vocabulary of {}, got none",
+        model_.config().name);
+    const int64_t per_second =
+        audio_token_count(model_, std::lround(config.chunk_s * static_cast<float>(config.mel.sample_rate)));
+    const int64_t per_group =
+        options.stream_input ? std::max<int64_t>(per_second, 1) : std::max<int64_t>(sound.n, 1);
+    const int64_t per_piece = sound.recording->tokens_per_piece();
+    for (int64_t group = 0; group < std::max<int64_t>(sound.n, 1); group += per_group) {
+        const int64_t group_end = std::min(group + per_group, sound.n);
+        prompt.ids.push_back(tokens.audio_start);
+        for (int64_t at = group; at < group_end;) {
+            const int64_t row = sound.begin + at;
+            const int64_t n = std::min(group_end - at, per_piece - row % per_piece);
+            const auto encode = [recording = sound.recording, row, n](Workspace& workspace) {
+                return recording->rows(row, n, workspace);
+            };
+            prompt.runs.push_back(
+                {static_cast<int>(prompt.ids.size()), static_cast<int>(n), PartKind::audio, encode});
+            prompt.ids.insert(prompt.ids.end(), static_cast<size_t>(n), tokens.unk);
+            at += n;
+        }
+        prompt.ids.push_back(tokens.audio_end);
     }
-    return rows;
+    prompt.heard_s += static_cast<double>(sound.n_sample) / config.mel.sample_rate;
 }
 
 }  // namespace minicpmo

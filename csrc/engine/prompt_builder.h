@@ -1,9 +1,9 @@
 #pragma once
-// PromptBuilder: messages to a Prompt: the ids in order, and the rows of embeddings that replace runs of
-// them. Reference: modeling_minicpmo.py MiniCPMO.chat and processing_minicpmo.py MiniCPMOProcessor
+// PromptBuilder: messages to a Prompt: the ids in order, and what computes the embeddings that replace runs
+// of them. Reference: modeling_minicpmo.py MiniCPMO.chat and processing_minicpmo.py MiniCPMOProcessor
 // (placeholders, scatter).
 
-#include <atomic>
+#include <functional>
 #include <optional>
 #include <span>
 #include <string>
@@ -17,30 +17,27 @@ namespace minicpmo {
 struct PromptOptions {
     bool add_generation_prompt = true;
     bool enable_thinking = false;
-    bool use_tts = false;           // opens the answer with <|tts_bos|>
+    std::optional<bool> use_tts;    // opens the answer with <|tts_bos|>; absent: if there is sound
     bool omni = false;              // joins the parts of a message without newlines
+    bool stream_input = false;      // omni, with the placeholders of sound a second each
     bool parse_special = false;     // special tokens in the caller's text count as such
     std::optional<int> max_slices;  // of one picture; the model's own default if absent
     std::optional<bool> use_image_id;
 };
 
+// Embeddings that replace ids, computed when they are read: a slice, or sound that is encoded at once.
 struct EmbeddingRun {
-    int begin = 0;      // index of the first id that it replaces
-    Array<float> rows;  // [n_embd, n]
+    int begin = 0;  // index of the first id that it replaces
+    int n = 0;
+    PartKind kind = PartKind::image;
+    std::function<Array<float>(Workspace&)> encode;  // -> [n_embd, n]
 };
 
 struct Prompt {
     std::string text;                // rendered, slots as the official code prints them
     std::vector<int32_t> ids;        // [n]; <unk> where embeddings go
-    std::vector<EmbeddingRun> runs;  // in order
-    int n_slice = 0;
-    double vision_s = 0;  // seconds spent on pictures
-};
-
-// Done and total steps of what a session does now, readable from any thread.
-struct Progress {
-    std::atomic<int> n_slice_done = 0, n_slice = 0;
-    std::atomic<int> n_token_done = 0, n_token = 0;
+    std::vector<EmbeddingRun> runs;  // in order; they borrow the media of the messages
+    double heard_s = 0;              // length of the sound
 };
 
 // One picture ready for the tower. Throws ArgumentError for impossible sizes.
@@ -55,31 +52,35 @@ Array<float> encode_slice(const Model& model, const PatchedImage& slice,
 // The text that stands for a picture of this grid: "<image_id>0</image_id><image><unk>...</image><slice>...".
 std::string image_placeholder(const VisionConfig& config, Grid grid, int index,
                               std::optional<bool> use_image_id);
+// Pictures and sounds of messages in order; a slot of the template refers to them by index.
+struct Media {
+    std::vector<ImageView> images;
+    std::vector<std::span<const float>> sounds;
+    std::vector<int> message_of_sound;
+};
 
 class PromptBuilder {
 public:
-    PromptBuilder(const Model& model, Workspace& workspace, Progress* progress = nullptr)
-        : model_(model), workspace_(workspace), progress_(progress) {}
+    explicit PromptBuilder(const Model& model) : model_(model) {}
 
     // A whole conversation by the chat template; pictures are numbered from 0.
-    Prompt build(std::span<const Message> messages, const PromptOptions& options);
-    // Segments rendered elsewhere; pictures are numbered from first_image. views[i] is the picture of media
-    // index i.
-    Prompt build(const std::vector<Segment>& segments, std::span<const ImageView> views,
-                 const PromptOptions& options, int first_image);
-    // All rows as the decoder reads them: [n_embd, n].
-    Array<float> embed(const Prompt& prompt);
+    Prompt build(std::span<const Message> messages, const PromptOptions& options) const;
+    // Segments rendered elsewhere; pictures are numbered from first_image.
+    Prompt build(const std::vector<Segment>& segments, const Media& media, const PromptOptions& options,
+                 int first_image) const;
 
 private:
-    void append_image(Prompt& prompt, const PreparedImage& image, int index, const PromptOptions& options);
+    struct Sound;
+    std::vector<PreparedImage> prepare_images(const Media& media, const PromptOptions& options) const;
+    std::vector<Sound> prepare_sounds(const Media& media) const;
+    void append_image(Prompt& prompt, PreparedImage image, int index, const PromptOptions& options) const;
+    void append_sound(Prompt& prompt, const Sound& sound, const PromptOptions& options) const;
 
     const Model& model_;
-    Workspace& workspace_;
-    Progress* progress_;
 };
 
-// Splits messages into what the template renders and the pictures it refers to by index.
-std::vector<ChatMessage> to_chat(std::span<const Message> messages, std::vector<ImageView>& views);
-TemplateOptions to_template_options(const PromptOptions& options);
+// Splits messages into what the template renders and the media it refers to.
+std::vector<ChatMessage> to_chat(std::span<const Message> messages, Media& media);
+TemplateOptions to_template_options(const PromptOptions& options, bool has_sound);
 
 }  // namespace minicpmo

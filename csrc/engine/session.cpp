@@ -29,6 +29,7 @@ void Session::reset() {
     open_turn_.reset();
     answer_is_open_ = false;
     n_image_ = 0;
+    has_sound_ = false;
     logits_.clear();
     unread_.reset();
     is_generating_ = false;
@@ -42,7 +43,7 @@ void Session::prefill_chat(std::span<const Message> messages, const PromptOption
                          n_past());
     workspace_.clear_interrupt();
     timings_ = {};
-    read(PromptBuilder(*model_, workspace_, &progress_).build(messages, options));
+    read(PromptBuilder(*model_).build(messages, options), &progress_);
     answer_is_open_ = options.add_generation_prompt;
     if (answer_is_open_) open_turn_ = Role::assistant;  // otherwise the template closed the last turn
 }
@@ -51,25 +52,26 @@ void Session::prefill(std::span<const Message> messages, const PromptOptions& op
     workspace_.clear_interrupt();
     timings_ = {};
     is_generating_ = false;
-    std::vector<ImageView> views;
+    Media media;
+    const std::vector<ChatMessage> chat = to_chat(messages, media);
     std::vector<Segment> segments;
     std::optional<Role> open = open_turn_;
     const auto add_text = [&](std::string text) {
         segments.push_back({PartKind::text, {std::move(text), true}, -1});
     };
-    for (const ChatMessage& message : to_chat(messages, views)) {
+    for (const ChatMessage& message : chat) {
         const bool continues = open == Role::user && message.role == Role::user;
         if (!continues) {
             if (open) add_text("<|im_end|>\n");
             add_text(std::string("<|im_start|>") + role_name(message.role) + "\n");
         }
-        for (Segment& segment : render_content(message.content, to_template_options(options))) {
+        for (Segment& segment : render_content(message.content, to_template_options(options, false))) {
             segments.push_back(std::move(segment));
         }
         open = message.role;
     }
-    read(PromptBuilder(*model_, workspace_, &progress_).build(segments, views, options, n_image_));
-    n_image_ += static_cast<int>(views.size());
+    read(PromptBuilder(*model_).build(segments, media, options, n_image_), &progress_);
+    n_image_ += static_cast<int>(media.images.size());
     open_turn_ = open;
     answer_is_open_ = false;
 }
@@ -77,47 +79,46 @@ void Session::prefill(std::span<const Message> messages, const PromptOptions& op
 void Session::read_text(const std::string& trusted) {
     Prompt prompt;
     prompt.ids = model_->tokenizer().encode(trusted, true);
-    read(prompt);
+    read(std::move(prompt), nullptr);
 }
 
-void Session::read(const Prompt& prompt) {
+void Session::read(Prompt prompt, Progress* progress) {
     const Stopwatch watch;
-    Prompt whole = prompt;
     if (unread_) {  // the last token of an answer that ended without a stop token
-        whole.ids.insert(whole.ids.begin(), *unread_);
-        for (EmbeddingRun& run : whole.runs) ++run.begin;
+        prompt.ids.insert(prompt.ids.begin(), *unread_);
+        for (EmbeddingRun& run : prompt.runs) ++run.begin;
     }
-    const int n = static_cast<int>(whole.ids.size());
+    const int n = static_cast<int>(prompt.ids.size());
     check<ContextFullError>(n_past() + n <= n_ctx(),
                             "[session] expected at most {} tokens in the context, got {} + {}", n_ctx(),
                             n_past(), n);
-    progress_.n_token_done = 0;
-    progress_.n_token = n;
     const int begin = n_past();
+    PromptReader reader(*model_, prompt, workspace_, progress);
     try {
-        const Array<float> rows = PromptBuilder(*model_, workspace_).embed(whole);
-        const auto n_embd = static_cast<size_t>(rows.dim(0));
-        for (int done = 0; done < n;) {
-            const int count = std::min(kBatch, n - done);
+        while (reader.n_left() > 0) {
+            const Array<float> rows = reader.read(std::min(kBatch, reader.n_left()));
             DecoderInput batch;
-            batch.embeds = std::span<const float>(rows.data).subspan(static_cast<size_t>(done) * n_embd,
-                                                                     static_cast<size_t>(count) * n_embd);
-            const Head* head = done + count == n ? &model_->head() : nullptr;
+            batch.embeds = rows.data;
+            const Head* head = reader.n_left() == 0 ? &model_->head() : nullptr;
             DecoderOutput out =
                 model_->decoder().forward(batch, nullptr, head, Rows::none, cache_, workspace_);
             if (head != nullptr) logits_ = std::move(out.logits.data);
-            done += count;
-            progress_.n_token_done = done;
+            if (progress != nullptr) progress->n_token_done = n - reader.n_left();
         }
     } catch (...) {
         cache_.truncate(begin);  // all or nothing: a turn that was cut can be given again
         throw;
     }
     unread_.reset();
-    timings_.vision_s += prompt.vision_s;
-    timings_.n_slice += prompt.n_slice;
-    timings_.prefill_s += watch.seconds();
+    const MediaTimings& media = reader.timings();
+    timings_.media.vision_s += media.vision_s;
+    timings_.media.audio_s += media.audio_s;
+    timings_.media.n_slice += media.n_slice;
+    timings_.media.n_audio += media.n_audio;
+    timings_.heard_s += prompt.heard_s;
+    timings_.prefill_s += watch.seconds() - media.vision_s - media.audio_s;
     timings_.n_prompt += n;
+    has_sound_ = has_sound_ || prompt.heard_s > 0;
 }
 
 void Session::begin(const GenerateOptions& options) {
@@ -130,7 +131,7 @@ void Session::begin(const GenerateOptions& options) {
     if (!answer_is_open_) {
         TemplateOptions t;
         t.enable_thinking = options.enable_thinking;
-        t.use_tts = options.use_tts;
+        t.use_tts = options.use_tts.value_or(has_sound_);
         read_text((open_turn_ ? "<|im_end|>\n" : "") + generation_prompt(t));
         open_turn_ = Role::assistant;
         answer_is_open_ = true;

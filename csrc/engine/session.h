@@ -11,7 +11,7 @@
 
 #include "base/stopwatch.h"
 #include "core/kv_cache.h"
-#include "engine/prompt_builder.h"
+#include "engine/prompt_reader.h"
 #include "engine/sampler.h"
 #include "text/utf8_stream.h"
 
@@ -26,9 +26,9 @@ struct GenerateOptions {
     int max_new_tokens = 4096;
     SamplingOptions sampling;
     bool enable_thinking = false;
-    bool use_tts = false;
-    bool ignore_stop = false;  // stop tokens are tokens like any other
-    bool keep_hidden = false;  // answer_hidden() has the states of the answer's tokens
+    std::optional<bool> use_tts;  // opens the answer with <|tts_bos|>; absent: if there was sound
+    bool ignore_stop = false;     // stop tokens are tokens like any other
+    bool keep_hidden = false;     // answer_hidden() has the states of the answer's tokens
 };
 
 struct Piece {
@@ -37,11 +37,12 @@ struct Piece {
 };
 
 struct Timings {  // of the last turn, in seconds
-    double vision_s = 0;
-    double prefill_s = 0;      // pictures encoded
+    MediaTimings media;
+    double heard_s = 0;        // length of the sound
+    double prefill_s = 0;      // media encoded
     double first_token_s = 0;  // from begin()
     double decode_s = 0;
-    int n_slice = 0, n_prompt = 0, n_decoded = 0;
+    int n_prompt = 0, n_decoded = 0;
 };
 
 class Session {
@@ -72,7 +73,7 @@ public:
     const std::string& stop_reason() const { return stop_reason_; }  // "stop", "length", "interrupted"
 
 private:
-    void read(const Prompt& prompt);
+    void read(Prompt prompt, Progress* progress);
     void read_text(const std::string& trusted);
     bool decode(int32_t id);  // reads one sampled token; false when interrupted
     std::optional<Piece> finish(const char* reason);
@@ -85,6 +86,7 @@ private:
     std::optional<Role> open_turn_;  // whose turn has begun and not ended
     bool answer_is_open_ = false;    // the generation prompt is in the cache
     int n_image_ = 0;                // pictures so far
+    bool has_sound_ = false;
     std::vector<float> logits_;      // of the last row read
     std::optional<int32_t> unread_;  // sampled, shown, and not yet in the cache
 

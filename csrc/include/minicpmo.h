@@ -1,5 +1,5 @@
 #pragma once
-// The C API of minicpmo: a MiniCPM-o GGUF model reads text and pictures and answers in text.
+// The C API of minicpmo: a MiniCPM-o GGUF model reads text, pictures and sound and answers in text.
 // Reference: csrc/engine/model.h and session.h, which this header offers to C and everything that can call C.
 //
 //     minicpmo_model *model = NULL;
@@ -22,11 +22,9 @@
 //     minicpmo_model_free(model);
 //
 // Errors: a function that can fail returns a minicpmo_status and leaves its results untouched unless it says
-// otherwise. Threads: a model may be used by any number of threads at once, a session by one at a time,
-// except where a function says that any thread may call it. Text is UTF-8 and n_... counts bytes; ill-formed
-// bytes read as U+FFFD. Structs begin with struct_size = sizeof of the struct, so that fields can be appended
-// later; fields the caller does not know take their defaults. All elements of one array have the same
-// struct_size.
+// otherwise. Threads: any number may use a model at once, a session one at a time, except where a function
+// says any thread. Text is UTF-8, ill-formed bytes read as U+FFFD. Structs begin with struct_size = sizeof of
+// the struct, so that fields can be appended later; it is equal in all elements of an array.
 
 #include <stddef.h>
 #include <stdint.h>
@@ -88,6 +86,7 @@ typedef struct minicpmo_model_info {
     int32_t n_ctx_train;  // tokens
     int32_t n_embd;       // features
     int32_t has_vision;   // 1: it sees pictures; else 0
+    int32_t has_audio;    // 1: it hears; else 0
 } minicpmo_model_info;
 
 // Fills *params, a struct of `size` bytes, with the defaults. Any thread; the texts in it are static.
@@ -98,8 +97,7 @@ MINICPMO_API minicpmo_status minicpmo_model_params_default(minicpmo_model_params
 MINICPMO_API minicpmo_status minicpmo_model_load(const char* path, const minicpmo_model_params* params,
                                                  minicpmo_model** model);
 
-// Gives the model up; null is ignored. Its sessions stay usable and keep what they need of it. No other
-// thread may be using this handle.
+// Gives the model up; null is ignored. Its sessions stay usable. No other thread may be using this handle.
 MINICPMO_API void minicpmo_model_free(minicpmo_model* model);
 
 // Facts about the model. Any thread; the texts in *info are the model's and valid until it is freed.
@@ -131,7 +129,7 @@ typedef enum minicpmo_role {
     MINICPMO_ROLE_ASSISTANT = 2
 } minicpmo_role;
 
-typedef enum minicpmo_part_kind { MINICPMO_PART_TEXT = 0, MINICPMO_PART_IMAGE = 1 } minicpmo_part_kind;
+typedef enum { MINICPMO_PART_TEXT = 0, MINICPMO_PART_IMAGE = 1, MINICPMO_PART_AUDIO = 2 } minicpmo_part_kind;
 
 typedef struct minicpmo_part {
     size_t struct_size;
@@ -142,6 +140,8 @@ typedef struct minicpmo_part {
     int32_t width;          // pixels
     int32_t height;         // pixels
     size_t row_stride;      // bytes from row to row; 0: 3 * width
+    const float* samples;   // [n_sample] mono, -1 to 1, 16000 a second
+    size_t n_sample;
 } minicpmo_part;
 
 typedef struct minicpmo_message {
@@ -168,7 +168,7 @@ typedef struct minicpmo_generate_params {
     float repetition_penalty;  // of ids already generated; 1: none
     uint64_t seed;
     int32_t enable_thinking;  // not 0: the answer may think first
-    int32_t use_tts;          // not 0: the answer opens with <|tts_bos|>
+    int32_t use_tts;          // 1: the answer opens with <|tts_bos|>; 0: not; -1: if there was sound
     int32_t ignore_stop;      // not 0: stop tokens are tokens like any other
 } minicpmo_generate_params;
 
@@ -189,13 +189,14 @@ typedef struct minicpmo_piece {
 
 typedef struct minicpmo_timings {  // of the last turn; times in seconds
     size_t struct_size;
-    double vision_s, prefill_s, first_token_s, decode_s;
-    int32_t n_slice, n_prompt, n_decoded;
+    double vision_s, audio_s, prefill_s, first_token_s, decode_s;
+    double heard_s;  // length of the sound
+    int32_t n_slice, n_audio, n_prompt, n_decoded;
 } minicpmo_timings;
 
 typedef struct minicpmo_progress {  // of the running prefill
     size_t struct_size;
-    int32_t n_slice_done, n_slice, n_token_done, n_token;
+    int32_t n_slice_done, n_slice, n_audio_done, n_audio, n_token_done, n_token;
 } minicpmo_progress;
 
 // Fill *params, a struct of `size` bytes, with the defaults. Any thread; the texts in them are static.
@@ -209,7 +210,7 @@ MINICPMO_API minicpmo_status minicpmo_session_create(const minicpmo_model* model
                                                      const minicpmo_session_params* params,
                                                      minicpmo_session** session);
 
-// Ends the session and frees its pieces; null is ignored. No thread may be using it.
+// Ends the session; null is ignored. No thread may be using it.
 MINICPMO_API void minicpmo_session_free(minicpmo_session* session);
 
 // Forgets the conversation. The session's thread.
@@ -230,8 +231,7 @@ MINICPMO_API minicpmo_status minicpmo_session_prefill(minicpmo_session* session,
 MINICPMO_API minicpmo_status minicpmo_session_begin(minicpmo_session* session,
                                                     const minicpmo_generate_params* params);
 
-// The next piece of the answer, about one token. The session's thread; piece->text is the session's and valid
-// until its next minicpmo_session_next or minicpmo_session_free.
+// The next piece of the answer, about one token. The session's thread; piece->text lives until its next call.
 MINICPMO_API minicpmo_status minicpmo_session_next(minicpmo_session* session, minicpmo_piece* piece);
 
 // Tokens in the conversation so far. The session's thread.

@@ -4,10 +4,12 @@
 
 namespace minicpmo::nn {
 
+Tensor gelu(Graph& g, Tensor x, Gelu form) {
+    return form == Gelu::erf ? kernels::gelu_erf(g, x) : kernels::gelu_tanh(g, x);
+}
+
 Tensor mlp_gelu(Graph& g, const Mlp& mlp, Tensor x, Gelu form) {
-    const Tensor up = linear(g, mlp.up, x);  // [n_ff, n]
-    const Tensor active = form == Gelu::erf ? kernels::gelu_erf(g, up) : kernels::gelu_tanh(g, up);
-    return linear(g, mlp.down, active);
+    return linear(g, mlp.down, gelu(g, linear(g, mlp.up, x), form));
 }
 
 Tensor mlp_swiglu(Graph& g, const GatedMlp& mlp, Tensor x) {

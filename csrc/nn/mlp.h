@@ -11,6 +11,7 @@ struct Mlp {
     Linear up;    // [n_embd, n_ff]
     Linear down;  // [n_ff, n_embd]
 };
+Tensor gelu(Graph& g, Tensor x, Gelu form);  // on the CPU it writes over x, which must be contiguous
 Tensor mlp_gelu(Graph& g, const Mlp& mlp, Tensor x, Gelu form);
 
 struct GatedMlp {

@@ -7,6 +7,7 @@
 #include <pybind11/typing.h>
 
 #include <algorithm>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -19,6 +20,8 @@ namespace minicpmo::bindings {
 namespace py = pybind11;
 
 using PyFacts = py::typing::Dict<py::str, py::object>;
+using PySamples = py::array_t<float, py::array::c_style>;  // [n]
+using Rows2d = py::array_t<float, py::array::c_style>;
 using PyMessages = py::typing::List<py::typing::Tuple<py::str, py::typing::List<py::object>>>;
 
 template <class T>
@@ -50,7 +53,23 @@ inline ImageView to_view(const py::array& pixels) {
             static_cast<int>(pixels.shape(0))};
 }
 
-// [(role, [str | uint8 array, ...]), ...]; the views live as long as `messages`.
+// float32 [n], C-contiguous: mono samples. The view lives as long as `samples`.
+inline std::span<const float> to_samples(const py::array& samples) {
+    check<ArgumentError>(
+        py::isinstance<py::array_t<float, py::array::c_style>>(samples) && samples.ndim() == 1,
+        "[audio] expected a C-contiguous float32 array [n], got {} with {} dimensions",
+        std::string(py::str(samples.dtype())), samples.ndim());
+    return {static_cast<const float*>(samples.data()), static_cast<size_t>(samples.size())};
+}
+
+// A picture or, with one dimension, sound.
+inline MessagePart to_media_part(const py::array& array) {
+    if (array.ndim() == 1) return {PartKind::audio, {}, {}, to_samples(array)};
+    return {PartKind::image, {}, to_view(array), {}};
+}
+
+// [(role, [str | uint8 array [h, w, 3] | float32 array [n], ...]), ...]; the views live as long as
+// `messages`.
 inline std::vector<Message> to_messages(const PyMessages& messages) {
     std::vector<Message> out;
     for (const auto& item : messages) {
@@ -58,14 +77,13 @@ inline std::vector<Message> to_messages(const PyMessages& messages) {
         Message& message = out.emplace_back(Message{parse_role(pair[0].cast<std::string>()), {}});
         for (const auto& part : pair[1].cast<py::list>()) {
             if (py::isinstance<py::str>(part)) {
-                message.content.push_back({PartKind::text, part.cast<std::string>(), {}});
+                message.content.push_back({PartKind::text, part.cast<std::string>(), {}, {}});
             } else {
                 // A cast from anything else would make a temporary array that the view outlives.
                 check<ArgumentError>(py::isinstance<py::array>(part),
                                      "[messages] expected str or array parts, got {}",
                                      std::string(py::str(py::type::of(part))));
-                message.content.push_back(
-                    {PartKind::image, {}, to_view(py::reinterpret_borrow<py::array>(part))});
+                message.content.push_back(to_media_part(py::reinterpret_borrow<py::array>(part)));
             }
         }
     }

@@ -3,7 +3,7 @@
 #include "arrays.h"
 #include "bindings.h"
 #include "engine/model.h"
-#include "engine/prompt_builder.h"
+#include "engine/prompt_reader.h"
 
 namespace minicpmo::bindings {
 
@@ -30,6 +30,14 @@ PyFacts describe(const Model& model) {
                      "position_grid"_a = v.tower.position_grid, "n_query"_a = v.resampler.n_query,
                      "scale_resolution"_a = v.slicing.scale_resolution,
                      "max_slice_nums"_a = v.slicing.max_slices, "use_image_id"_a = v.use_image_id);
+    }
+    if (c.audio) {
+        const AudioConfig& a = *c.audio;
+        const WhisperConfig& w = a.encoder.whisper;
+        out["audio"] =
+            py::dict("n_layer"_a = w.n_layer, "n_embd"_a = w.n_embd, "n_ff"_a = w.n_ff, "n_head"_a = w.n_head,
+                     "n_mel"_a = w.n_mel, "n_position"_a = w.n_position, "sample_rate"_a = a.mel.sample_rate,
+                     "hop"_a = a.mel.hop, "pool_step"_a = a.encoder.pool_step, "chunk_s"_a = a.chunk_s);
     }
     out["stop_tokens"] = c.tokens.stop;
     return out;
@@ -95,16 +103,14 @@ PyPrompt build_prompt(const Model& model, const PyMessages& messages, const Prom
     {
         const py::gil_scoped_release release;
         Workspace workspace(model.backend());
-        PromptBuilder builder(model, workspace);
-        prompt = builder.build(parsed, options);
-        embeds = builder.embed(prompt);
+        prompt = PromptBuilder(model).build(parsed, options);
+        embeds = PromptReader(model, prompt, workspace).read(static_cast<int>(prompt.ids.size()));
     }
     const auto n = static_cast<py::ssize_t>(prompt.ids.size());
     return py::make_tuple(prompt.text, to_numpy(std::move(prompt.ids), {n}), to_numpy(std::move(embeds)));
 }
 
 using Ids = py::array_t<int32_t, py::array::c_style>;
-using Rows2d = py::array_t<float, py::array::c_style>;
 
 PyForward forward(const Model& model, const std::optional<Ids>& ids, const std::optional<Rows2d>& embeds) {
     const int n_embd = model.config().llm.decoder.n_embd;
@@ -137,6 +143,7 @@ void bind_model(py::module_& m) {
         .def_readwrite("enable_thinking", &PromptOptions::enable_thinking)
         .def_readwrite("use_tts", &PromptOptions::use_tts)
         .def_readwrite("omni", &PromptOptions::omni)
+        .def_readwrite("stream_input", &PromptOptions::stream_input)
         .def_readwrite("parse_special", &PromptOptions::parse_special)
         .def_readwrite("max_slices", &PromptOptions::max_slices)
         .def_readwrite("use_image_id", &PromptOptions::use_image_id);
@@ -173,7 +180,7 @@ void bind_model(py::module_& m) {
              "float32 [n, 3, p, p] "
              "each, placeholder)")
         .def("build_prompt", &build_prompt, py::arg("messages"), py::arg("options"),
-             "[(role, [str | uint8 array])] -> (text, ids int32 [n], embeds float32 [n, n_embd])")
+             "[(role, [str | array])] -> (text, ids int32 [n], embeds float32 [n, n_embd])")
         .def("forward", &forward, py::kw_only(), py::arg("ids") = py::none(), py::arg("embeds") = py::none(),
              "ids int32 [n] or embeds float32 [n, n_embd] -> (logits float32 [n_vocab] of the last row, "
              "hidden [n, n_embd])");

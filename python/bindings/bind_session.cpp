@@ -14,8 +14,10 @@ using SessionPtr = std::shared_ptr<Session>;
 PyFacts timings_dict(const Session& session) {
     using namespace py::literals;
     const Timings& t = session.timings();
-    return py::dict("vision_s"_a = t.vision_s, "n_slice"_a = t.n_slice, "prefill_s"_a = t.prefill_s,
-                    "n_prompt"_a = t.n_prompt, "first_token_s"_a = t.first_token_s, "decode_s"_a = t.decode_s,
+    return py::dict("vision_s"_a = t.media.vision_s, "n_slice"_a = t.media.n_slice,
+                    "audio_s"_a = t.media.audio_s, "n_audio"_a = t.media.n_audio, "heard_s"_a = t.heard_s,
+                    "prefill_s"_a = t.prefill_s, "n_prompt"_a = t.n_prompt,
+                    "first_token_s"_a = t.first_token_s, "decode_s"_a = t.decode_s,
                     "n_decoded"_a = t.n_decoded);
 }
 
@@ -63,8 +65,7 @@ void bind_session(py::module_& m) {
                 const py::gil_scoped_release release;
                 session.prefill(parsed, options);
             },
-            py::arg("messages"), py::arg("options"),
-            "Appends [(role, [str | uint8 array])] to the conversation.")
+            py::arg("messages"), py::arg("options"), "Appends [(role, [str | array])] to the conversation.")
         .def(
             "prefill_chat",
             [](Session& session, const PyMessages& messages, const PromptOptions& options) {
@@ -104,10 +105,11 @@ void bind_session(py::module_& m) {
             "progress",
             [](const Session& session) {
                 const Progress& p = session.progress();
-                return py::make_tuple(p.n_slice_done.load(), p.n_slice.load(), p.n_token_done.load(),
-                                      p.n_token.load());
+                return py::make_tuple(p.n_slice_done.load(), p.n_slice.load(), p.n_audio_done.load(),
+                                      p.n_audio.load(), p.n_token_done.load(), p.n_token.load());
             },
-            "(slices done, slices, tokens done, tokens) of the running prefill.");
+            "(slices done, slices, audio tokens done, audio tokens, tokens done, tokens) of the running "
+            "prefill.");
 }
 
 }  // namespace minicpmo::bindings

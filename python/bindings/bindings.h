@@ -7,6 +7,7 @@ namespace minicpmo::bindings {
 
 void bind_tokenizer(pybind11::module_& m);
 void bind_model(pybind11::module_& m);
+void bind_audio(pybind11::module_& m);
 void bind_session(pybind11::module_& m);
 
 }  // namespace minicpmo::bindings

@@ -1,5 +1,5 @@
 #include <doctest/doctest.h>
-#include <minicpmo.h>
+#include <minicpmo_audio.h>
 
 #include <cstring>
 #include <memory>
@@ -328,4 +328,44 @@ TEST_CASE("cache types are chosen by name") {
         params.cache_type = name;
         CHECK(minicpmo_session_create(model.get(), &params, &session) == MINICPMO_ERROR_ARGUMENT);
     }
+}
+
+TEST_CASE("sound is a part of a message, and a stream of its own") {
+    const ModelHandle model = load();
+    minicpmo_model_info info{};
+    info.struct_size = sizeof info;
+    REQUIRE(minicpmo_model_describe(model.get(), &info) == MINICPMO_OK);
+    CHECK(info.has_audio == 1);
+    const std::vector<float> sound(32000, 0.01F);
+    minicpmo_part part{};
+    part.struct_size = sizeof part;
+    part.kind = MINICPMO_PART_AUDIO;
+    part.samples = sound.data();
+    part.n_sample = sound.size();
+    const SessionHandle session = open_session(model);
+    REQUIRE(prefill(session, {text_part("listen"), part}) == MINICPMO_OK);
+    minicpmo_timings timings{};
+    timings.struct_size = sizeof timings;
+    REQUIRE(minicpmo_session_timings(session.get(), &timings) == MINICPMO_OK);
+    CHECK(timings.n_audio == 20);
+    CHECK(timings.heard_s == doctest::Approx(2.0));
+    part.samples = nullptr;
+    CHECK(prefill(session, {part}) == MINICPMO_ERROR_ARGUMENT);
+
+    minicpmo_audio_stream* stream = nullptr;
+    CHECK(minicpmo_audio_stream_create(model.get(), 2, &stream) == MINICPMO_ERROR_ARGUMENT);
+    REQUIRE(minicpmo_audio_stream_create(model.get(), MINICPMO_AUDIO_DUPLEX, &stream) == MINICPMO_OK);
+    const float* rows = nullptr;
+    size_t n_row = 0;
+    REQUIRE(minicpmo_audio_stream_push(stream, sound.data(), 16100, &rows, &n_row) == MINICPMO_OK);
+    CHECK(n_row == 10);
+    CHECK(rows != nullptr);
+    CHECK(minicpmo_audio_stream_push(stream, nullptr, 5, &rows, &n_row) == MINICPMO_ERROR_ARGUMENT);
+    REQUIRE(minicpmo_audio_stream_finish(stream, &rows, &n_row) == MINICPMO_OK);
+    CHECK(n_row == 0);  // 10 ms are too short for one
+    minicpmo_audio_stream_free(stream);
+    minicpmo_audio_stream_free(nullptr);
+    const ModelHandle deaf = load({.has_audio = false});
+    CHECK(minicpmo_audio_stream_create(deaf.get(), MINICPMO_AUDIO_DUPLEX, &stream) ==
+          MINICPMO_ERROR_UNSUPPORTED_MODEL);
 }

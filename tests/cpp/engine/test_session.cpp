@@ -72,7 +72,7 @@ TEST_CASE("a picture in a message changes the answer, and is numbered across pre
     CHECK(seen != fresh_answer({ask(random_image(90, 40, 10))}));
     Session session(model(), {});
     session.prefill(std::span(&first, 1), {});
-    CHECK(session.timings().n_slice > 1);
+    CHECK(session.timings().media.n_slice > 1);
     CHECK(session.progress().n_slice_done == session.progress().n_slice);
     Session whole(model(), {});
     whole.prefill(std::vector<Message>{first, say(Role::assistant, "x"), first}, {});
@@ -266,4 +266,41 @@ TEST_CASE("models of every weight type answer") {
         session.prefill(std::vector<Message>{{Role::user, {image_part(image), text_part("hello")}}}, {});
         CHECK(answer(session).size() == 12);
     }
+}
+
+TEST_CASE("a spoken question opens a spoken answer, and its sound is counted") {
+    const std::vector<float> sound = random_sound(32000);
+    const Message question{Role::user, {text_part("listen"), audio_part(sound)}};
+    Session chat(model(), {});
+    chat.prefill_chat(std::span(&question, 1), {});
+    Session turns(model(), {});
+    turns.prefill(std::span(&question, 1), {});
+    CHECK(turns.timings().media.n_audio == 20);
+    CHECK(turns.timings().heard_s == doctest::Approx(2.0));
+    CHECK(turns.progress().n_audio_done == 20);
+    turns.begin(greedy());
+    CHECK(turns.n_past() == chat.n_past());
+    CHECK(answer(chat) == answer(turns));
+    turns.reset();
+    const Message text = say(Role::user, "listen");
+    turns.prefill(std::span(&text, 1), {});
+    const int n_text = turns.n_past();
+    turns.begin(greedy());
+    const auto n_opening = model()
+                               ->tokenizer()
+                               .encode("<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\n", true)
+                               .size();
+    CHECK(turns.n_past() == n_text + static_cast<int>(n_opening));
+}
+
+TEST_CASE("sound longer than the context is refused before it is encoded, with numbers") {
+    Session session(model(), {.n_ctx = 64, .kv_type = std::nullopt});
+    const std::vector<float> sound = random_sound(16000 * 30);
+    const Message question{Role::user, {audio_part(sound)}};
+    CHECK_THROWS_WITH_AS(session.prefill(std::span(&question, 1), {}), doctest::Contains("64"),
+                         ContextFullError);
+    CHECK(session.n_past() == 0);
+    CHECK(session.progress().n_audio_done == 0);
+    const Message short_question = say(Role::user, "hello");
+    CHECK_NOTHROW(session.prefill(std::span(&short_question, 1), {}));
 }

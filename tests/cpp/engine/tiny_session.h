@@ -22,9 +22,17 @@ inline Image random_image(int width, int height, uint64_t seed = 9) {
     return image;
 }
 
-inline MessagePart text_part(const std::string& text) { return {PartKind::text, text, {}}; }
-inline MessagePart image_part(const Image& image) { return {PartKind::image, "", image.view()}; }
+inline std::vector<float> random_sound(size_t n, uint64_t seed = 11) {
+    std::vector<float> samples(n);
+    Rng rng{seed, 0};
+    for (float& x : samples) x = 0.4F * (static_cast<float>(rng.uniform()) - 0.5F);
+    return samples;
+}
+
+inline MessagePart text_part(const std::string& text) { return {PartKind::text, text, {}, {}}; }
+inline MessagePart image_part(const Image& image) { return {PartKind::image, "", image.view(), {}}; }
 MessagePart image_part(Image&& image) = delete;  // the part only borrows the pixels
+inline MessagePart audio_part(std::span<const float> samples) { return {PartKind::audio, "", {}, samples}; }
 inline Message say(Role role, const std::string& text) { return {role, {text_part(text)}}; }
 
 // What a greedy answer of at most n tokens says; stop tokens count as any.

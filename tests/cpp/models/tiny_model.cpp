@@ -13,10 +13,14 @@ constexpr int kVisionEmbd = 32;
 constexpr int kVisionFf = 48;
 constexpr int kPatchSize = 14;
 constexpr int kPositionGrid = 8;
+constexpr int kAudioEmbd = 32;
+constexpr int kAudioFf = 64;
+constexpr int kMelBands = 16;
 
 const std::vector<std::string> kSpecialTokens = {
-    "<unk>",    "<|endoftext|>", "<|im_start|>", "<|im_end|>",  "<image>", "</image>", "<slice>",
-    "</slice>", "<image_id>",    "</image_id>",  "<|tts_bos|>", "<think>", "</think>",
+    "<unk>",       "<|endoftext|>", "<|im_start|>", "<|im_end|>",      "<image>",
+    "</image>",    "<slice>",       "</slice>",     "<image_id>",      "</image_id>",
+    "<|tts_bos|>", "<think>",       "</think>",     "<|audio_start|>", "<|audio_end|>",
 };
 const std::vector<std::pair<std::string, std::string>> kMerges = {
     {"h", "e"}, {"l", "l"}, {"he", "ll"}, {"\u0120", "t"}};
@@ -65,7 +69,9 @@ void add_vocabulary(GgufBuilder& b) {
                                                                     {"slice_start", "<slice>"},
                                                                     {"slice_end", "</slice>"},
                                                                     {"image_id_start", "<image_id>"},
-                                                                    {"image_id_end", "</image_id>"}};
+                                                                    {"image_id_end", "</image_id>"},
+                                                                    {"audio_start", "<|audio_start|>"},
+                                                                    {"audio_end", "<|audio_end|>"}};
     for (const auto& [role, token] : roles) b.add(std::string("minicpmo.tokens.") + role, v.id.at(token));
 }
 
@@ -106,6 +112,20 @@ void add_vision_keys(GgufBuilder& b) {
     b.add("minicpmo.vision.attention.layer_norm_epsilon", 1e-6F).add("minicpmo.vision.use_image_id", true);
     b.array<float>("minicpmo.vision.image_mean", {0.5F, 0.5F, 0.5F});
     b.array<float>("minicpmo.vision.image_std", {0.5F, 0.5F, 0.5F});
+}
+
+void add_audio_keys(GgufBuilder& b) {
+    const auto number = [&](const char* key, int value) {
+        b.add(std::string("minicpmo.audio.") + key, static_cast<uint32_t>(value));
+    };
+    number("block_count", 1);
+    number("embedding_length", kAudioEmbd);
+    number("feed_forward_length", kAudioFf);
+    number("attention.head_count", 2);
+    number("n_mel", kMelBands);
+    number("max_positions", kTinyPositions);
+    number("pool_step", 5);
+    b.add("minicpmo.audio.layer_norm_epsilon", 1e-5F).add("minicpmo.audio.chunk_length_s", 1.0F);
 }
 
 class TensorWriter {
@@ -197,6 +217,25 @@ void add_vision_tensors(TensorWriter& w) {
         w.layer_norm(std::string("resampler.") + name, kTinyEmbd);
 }
 
+void add_audio_tensors(TensorWriter& w) {
+    // No block is as wide as 3 * 16 taps, so this one is F32 in every model.
+    w.values("a.conv1.weight", {3 * kMelBands, kAudioEmbd});
+    w.values("a.conv1.bias", {kAudioEmbd});
+    w.linear("a.conv2", 3 * kAudioEmbd, kAudioEmbd);
+    w.values("a.position_embd.weight", {kAudioEmbd, kTinyPositions});
+    w.layer_norm("a.blk.0.ln1", kAudioEmbd);
+    for (const char* name : {"attn_q", "attn_v", "attn_out"}) {
+        w.linear(std::string("a.blk.0.") + name, kAudioEmbd, kAudioEmbd);
+    }
+    w.matrix("a.blk.0.attn_k.weight", kAudioEmbd, kAudioEmbd);
+    w.layer_norm("a.blk.0.ln2", kAudioEmbd);
+    w.linear("a.blk.0.ffn_up", kAudioEmbd, kAudioFf);
+    w.linear("a.blk.0.ffn_down", kAudioFf, kAudioEmbd);
+    w.layer_norm("a.post_ln", kAudioEmbd);
+    w.linear("mm.a.linear1", kAudioEmbd, kTinyEmbd);
+    w.linear("mm.a.linear2", kTinyEmbd, kTinyEmbd);
+}
+
 }  // namespace
 
 int tiny_n_token() { return static_cast<int>(256 + kMerges.size() + kSpecialTokens.size()); }
@@ -205,10 +244,12 @@ GgufBuilder tiny_model(const TinyModelOptions& options) {
     GgufBuilder b;
     add_llm_keys(b, options.n_ctx);
     if (options.has_vision) add_vision_keys(b);
+    if (options.has_audio) add_audio_keys(b);
     add_vocabulary(b);
     TensorWriter writer(b, options.type, options.seed);
     add_llm_tensors(writer, tiny_n_token() + options.n_spare_rows);
     if (options.has_vision) add_vision_tensors(writer);
+    if (options.has_audio) add_audio_tensors(writer);
     return b;
 }
 

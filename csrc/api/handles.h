@@ -1,0 +1,21 @@
+#pragma once
+// What the handles of the C API hold. Reference: csrc/include/minicpmo.h.
+
+#include <memory>
+#include <string>
+
+#include "engine/session.h"
+#include "include/minicpmo.h"
+
+struct minicpmo_model {
+    std::shared_ptr<const minicpmo::Model> model;
+    std::string name;  // shown to C, so kept with a closing zero byte and as UTF-8
+    std::string device;
+};
+
+struct minicpmo_session {
+    minicpmo_session(std::shared_ptr<const minicpmo::Model> model, const minicpmo::SessionOptions& options)
+        : session(std::move(model), options) {}
+    minicpmo::Session session;
+    std::string piece;
+};
