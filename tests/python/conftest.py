@@ -10,7 +10,7 @@ from pathlib import Path
 import minicpmo_cpp
 import pytest
 from minicpmo_cpp import Model
-from minicpmo_cpp.parity import Golden
+from minicpmo_cpp.parity.golden import Golden
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SETS = ("tiny-a", "tiny-b")

@@ -10,15 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from minicpmo_cpp import Model
-from minicpmo_cpp.parity import (
-    CONVERSATIONS,
-    Golden,
-    Row,
-    compare_model,
-    relative_l2,
-    share_different,
-    to_table,
-)
+from minicpmo_cpp.parity.golden import Golden, Row, relative_l2, share_different, to_table
+from minicpmo_cpp.parity.hearing import compare_hearing
+from minicpmo_cpp.parity.understanding import CONVERSATIONS, compare_model
 
 MODULES = {
     "image": 31,
@@ -26,16 +20,24 @@ MODULES = {
     "resampler": 4,
     "prompt text": len(CONVERSATIONS),
     "prompt ids": len(CONVERSATIONS),
-    "embeds": 1,
+    "embeds": 3,
     "logits": len(CONVERSATIONS),
     "hidden": len(CONVERSATIONS),
     "greedy ids": len(CONVERSATIONS),
+    "mel": 4,
+    "audio": 8,
+    "audio placeholder": 4,
+    "stream mel": 4,
+    "stream": 4,
 }
 
 
 @pytest.fixture(scope="module")
 def rows(golden_set: Golden, golden_model: Model) -> list[Row]:
-    return list(compare_model(golden_set, golden_model, "f32"))
+    return [
+        *compare_model(golden_set, golden_model, "f32"),
+        *compare_hearing(golden_set, golden_model, "f32"),
+    ]
 
 
 @pytest.mark.parametrize("module", MODULES)
