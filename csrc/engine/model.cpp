@@ -43,7 +43,11 @@ Model::Model(std::shared_ptr<const GgufFile> file, const LoadOptions& options)
     }
     if (config_.audio) {
         audio_.emplace(config_.audio->encoder, weights_->root());
-        log_mel_ = std::make_shared<const LogMel>(config_.audio->mel);
+        try {
+            log_mel_ = std::make_shared<const LogMel>(config_.audio->mel);
+        } catch (const ArgumentError& error) {  // its numbers are the file's
+            fail<ModelFileError>("{} ({})", error.what(), file->path().string());
+        }
     }
     for (const std::string& name : weights_->unused()) log(LogLevel::debug, "unused tensor " + name);
 }

@@ -135,7 +135,7 @@ AudioConfig read_audio(const GgufFile& file, int n_embd_llm) {
     AudioConfig a;
     a.mel.sample_rate = keys.integer("sample_rate", 1000, 192000, a.mel.sample_rate);
     a.mel.n_fft = keys.integer("n_fft", 16, 1 << 16, a.mel.n_fft);
-    a.mel.hop = keys.integer("hop_length", 1, a.mel.n_fft, a.mel.hop);
+    a.mel.hop = keys.integer("hop_length", 1, 4096, a.mel.hop);
     a.mel.n_mel = keys.integer("n_mel", 1, 1024);
     WhisperConfig& w = a.encoder.whisper;
     w.n_mel = a.mel.n_mel;
@@ -143,7 +143,8 @@ AudioConfig read_audio(const GgufFile& file, int n_embd_llm) {
     w.n_embd = keys.integer("embedding_length", 1, kMaxWidth);
     w.n_ff = keys.integer("feed_forward_length", 1, kMaxWidth);
     w.n_head = keys.integer("attention.head_count", 1, kMaxLayers);
-    w.n_position = keys.integer("max_positions", 2, kMaxTokens);
+    w.n_position = keys.integer("max_positions", 2, 1 << 16);
+    a.mel.max_samples = 2 * w.n_position * a.mel.hop;  // what the positions can hold
     w.norm_eps = keys.number("layer_norm_epsilon", 0.0, 1.0, 1e-5);
     a.encoder.n_embd = n_embd_llm;
     a.encoder.pool_step = keys.integer("pool_step", 1, 1024);

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from minicpmo_cpp import Model, ModelFileError, Tokenizer
-from minicpmo_cpp.parity import compare_tokenizer
+from minicpmo_cpp.parity.understanding import compare_tokenizer
 
 
 def byte_letters() -> list[str]:

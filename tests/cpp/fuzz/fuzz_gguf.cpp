@@ -15,6 +15,7 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "base/stopwatch.h"
+#include "engine/audio_stream.h"
 #include "engine/session.h"
 #include "fuzz/mutator.h"
 #include "models/tiny_model.h"
@@ -67,7 +68,7 @@ void exercise(const GgufFile& file) {
     }
 }
 
-// A picture and a question, and the first tokens of the answer; then the ids alone.
+// A picture, a sound and a question, and the first tokens of the answer; before, the ids alone.
 void talk(const std::shared_ptr<const Model>& model) {
     const std::string text = "Hello, w\xc3\xb6rld! <|im_end|> 123 \xff";
     const std::vector<int32_t> ids = model->tokenizer().encode(text, true);
@@ -75,9 +76,17 @@ void talk(const std::shared_ptr<const Model>& model) {
     static_cast<void>(model->forward({.ids = ids, .embeds = {}}));
     Image image(90, 60);
     for (size_t i = 0; i < image.pixels.size(); ++i) image.pixels[i] = static_cast<uint8_t>(i * 31);
-    Message message{Role::user, {{PartKind::text, text, {}}}};
+    Message message{Role::user, {{PartKind::text, text, {}, {}}}};
     if (model->config().vision)
-        message.content.insert(message.content.begin(), {PartKind::image, "", image.view()});
+        message.content.insert(message.content.begin(), {PartKind::image, "", image.view(), {}});
+    std::vector<float> sound(9000);
+    for (size_t i = 0; i < sound.size(); ++i) sound[i] = 0.001F * static_cast<float>(i * 31 % 199);
+    if (model->config().audio) {
+        message.content.push_back({PartKind::audio, "", {}, sound});
+        AudioStream stream(model, AudioStreamMode::duplex);
+        static_cast<void>(stream.push(sound));
+        static_cast<void>(stream.finish());
+    }
     Session session(model, {});
     session.prefill(std::span(&message, 1), {});
     GenerateOptions options;
