@@ -47,6 +47,13 @@ def command(
             help="Published language model and vision file (mmproj) to join as they are instead.",
         ),
     ] = None,
+    token2wav: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="DIR",
+            help="Folder of flow and vocoder files beside the checkpoint's own; may be repeated.",
+        ),
+    ] = None,
     tokenizer: Annotated[
         Path | None,
         typer.Option(
@@ -65,10 +72,12 @@ def command(
         )
     if pair is None and tokenizer is not None:
         raise typer.BadParameter("--tokenizer goes with --merge")
+    if checkpoint is None and token2wav:
+        raise typer.BadParameter("--token2wav goes with CHECKPOINT_DIR")
     kind = type.value if type is not None else DEFAULT
     try:
         if checkpoint is not None:
-            size = convert(checkpoint, output, kind, typer.echo)
+            size = convert(checkpoint, output, kind, typer.echo, token2wav or ())
         elif source is not None:
             size = requantize(source, output, kind, typer.echo)
         else:

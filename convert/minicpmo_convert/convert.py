@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from gguf import GGML_QUANT_VERSION
@@ -10,19 +10,30 @@ from gguf import GGML_QUANT_VERSION
 from minicpmo_convert import recipe as recipes
 from minicpmo_convert import tokenizer
 from minicpmo_convert.checkpoint import Checkpoint
-from minicpmo_convert.components import audio, llm, vision
+from minicpmo_convert.components import audio, llm, tts, vision
 from minicpmo_convert.error import check
 from minicpmo_convert.families import Family, recognise
 from minicpmo_convert.metadata import Metadata
 from minicpmo_convert.recipe import RECIPES
+from minicpmo_convert.speech import Speech
 from minicpmo_convert.writer import ARCHITECTURE, Output, write
 
 VERSION = 1  # of the layout: minicpmo.version
+MODULES = ("llm", "vision", "audio", "tts", "t2w", "s3", "spk")
 Say = Callable[[str], None]
 
 
-def convert(folder: Path, target: Path, type_name: str, say: Say = lambda line: None) -> int:
-    """Converts the checkpoint in `folder`; returns the size of the file written, in bytes."""
+def convert(
+    folder: Path,
+    target: Path,
+    type_name: str,
+    say: Say = lambda line: None,
+    token2wav: Sequence[Path] = (),
+) -> int:
+    """Converts the checkpoint in `folder`; returns the size of the file written, in bytes.
+
+    `token2wav` are folders of the files that turn speech codes into sound, beside the one in the checkpoint.
+    """
     check(type_name in RECIPES, f"[recipe] expected one of {', '.join(RECIPES)}, got {type_name!r} (--type)")
     checkpoint = Checkpoint(folder)
     config, preprocessor = checkpoint.facts("config.json"), checkpoint.facts("preprocessor_config.json")
@@ -38,18 +49,23 @@ def convert(folder: Path, target: Path, type_name: str, say: Say = lambda line: 
         + (f"{audio_sizes['n_layer']} audio layers" if hears else "no audio: the checkpoint holds none")
     )
 
+    speech = Speech.find(checkpoint, config, llm_sizes["n_embd"], token2wav)
+    say(speech.describe())
+
     tensors = llm.take_tensors(checkpoint, config, llm_sizes) + vision.take_tensors(checkpoint, vision_sizes)
     if hears:
         tensors += audio.take_tensors(checkpoint, audio_sizes)
-    _account_for_rest(checkpoint, family, vision_sizes, say)
+    tensors += speech.take_tensors()
+    _account_for_rest(checkpoint, family, vision_sizes)
 
     recipe = RECIPES[type_name]
-    file_types = {"llm": recipe.file_type, "vision": recipe.media_file_type}
-    keys = container_keys(family, file_types | ({"audio": recipe.media_file_type} if hears else {}))
+    modules = ["llm", "vision", *["audio"] * hears, *speech.modules()]
+    keys = container_keys(family, {module: recipe.file_type_of(module) for module in modules})
     llm.write_keys(keys, config, family, llm_sizes)
     vision.write_keys(keys, config, preprocessor, family, vision_sizes)
     if hears:
         audio.write_keys(keys, config, preprocessor, audio_sizes)
+    speech.write_keys(keys)
     tokenizer.write_keys(keys, folder, preprocessor, family, llm_sizes["n_vocab"])
 
     tied = all(tensor.name != "output.weight" for tensor in tensors)
@@ -75,14 +91,11 @@ def container_keys(family: Family, file_types: Mapping[str, int]) -> Metadata:
     return keys
 
 
-def _account_for_rest(checkpoint: Checkpoint, family: Family, vision_sizes: dict[str, int], say: Say) -> None:
+def _account_for_rest(checkpoint: Checkpoint, family: Family, vision_sizes: dict[str, int]) -> None:
     """Every tensor that was not taken must be known for what it is."""
-    left_out: dict[str, int] = {}
     for name in checkpoint.left():
-        module = next((module for prefix, module in family.left_out.items() if name.startswith(prefix)), None)
-        known = module is not None or name in family.ignored or vision.is_dropped(name, vision_sizes)
-        check(known, f"[checkpoint] expected only tensors of {family.title}, got {name!r}")
-        if module is not None:
-            left_out[module] = left_out.get(module, 0) + 1
-    if left_out:
-        say("left out: " + ", ".join(f"{module} ({count} tensors)" for module, count in left_out.items()))
+        ignored = name in family.ignored or name.startswith(tts.IGNORED)
+        check(
+            ignored or vision.is_dropped(name, vision_sizes),
+            f"[checkpoint] expected only tensors of {family.title}, got {name!r}",
+        )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from minicpmo_convert.error import ConvertError
 from minicpmo_convert.facts import Facts
@@ -57,8 +57,6 @@ class Family:
     llm_defaults: dict[str, int | float]
     vision_defaults: dict[str, int | float]
     audio_defaults: dict[str, int]
-    # Source prefixes of modules that a full checkpoint holds and that are not converted.
-    left_out: dict[str, str] = field(default_factory=dict)
     # clip.minicpmv_version in published vision files: their two writers number the member differently.
     projector_versions: tuple[int, ...] = ()
     # Tensors that carry nothing: tables that the runtime computes.
@@ -104,7 +102,6 @@ O_4_5 = Family(
         "num_mel_bins": 80,
         "max_source_positions": 1500,
     },
-    left_out={"tts.": "tts"},
     projector_versions=(451, 100045),
     ignored=("resampler.pos_embed",),
 )

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from minicpmo_convert.checkpoint import Checkpoint
-from minicpmo_convert.tensor import Tensor
+from minicpmo_convert.tensor import Source, Tensor
 
 MAX_NAME = 63  # ggml keeps 64 bytes with the closing zero
 
@@ -131,24 +130,24 @@ AUDIO_PROJECTOR = (
 )
 
 
-def take(page: Page, checkpoint: Checkpoint, sizes: Mapping[str, int], layer: int | None = None) -> Tensor:
-    """The tensor of one page, with the checkpoint's shape checked."""
-    name, source = page.name_of(layer), page.source.replace("{i}", str(layer))
+def take(page: Page, source: Source, sizes: Mapping[str, int], layer: int | None = None) -> Tensor:
+    """The tensor of one page, with the source's shape checked."""
+    name, stored = page.name_of(layer), page.source.replace("{i}", str(layer))
     shape = page.shape_for(sizes)
     if page.transposed:
-        return checkpoint.take(source, shape[::-1]).transposed().renamed(name)
+        return source.take(stored, shape[::-1]).transposed().renamed(name)
     if page.taps:
         n_out, n_tap, n_in = shape
-        return checkpoint.take(source, (n_out, n_in, n_tap)).taps_first().renamed(name)
+        return source.take(stored, (n_out, n_in, n_tap)).taps_first().renamed(name)
     if page.third is None:
-        return checkpoint.take(source, shape).renamed(name)
-    return checkpoint.take(source, (3 * shape[0], *shape[1:])).part(page.third, 3).renamed(name)
+        return source.take(stored, shape).renamed(name)
+    return source.take(stored, (3 * shape[0], *shape[1:])).part(page.third, 3).renamed(name)
 
 
 def take_all(
-    book: tuple[Page, ...], checkpoint: Checkpoint, sizes: Mapping[str, int], n_layer: int = 0
+    book: tuple[Page, ...], source: Source, sizes: Mapping[str, int], n_layer: int = 0
 ) -> list[Tensor]:
-    return [take(page, checkpoint, sizes, layer) for page, layer in expand(book, n_layer)]
+    return [take(page, source, sizes, layer) for page, layer in expand(book, n_layer)]
 
 
 def expand(book: tuple[Page, ...], n_layer: int = 0) -> Iterator[tuple[Page, int | None]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from minicpmo_convert import recipe as recipes
-from minicpmo_convert.convert import VERSION, Say
+from minicpmo_convert.convert import MODULES, VERSION, Say
 from minicpmo_convert.encoding import PLAIN
 from minicpmo_convert.error import ConvertError, check
 from minicpmo_convert.gguf_file import ALIGNMENT, GgufFile
@@ -58,8 +58,8 @@ def _keys(file: GgufFile, recipe: Recipe) -> Metadata:
         if key != ALIGNMENT:  # the writer uses the default
             keys.put(key, entry)
     keys.u32("general.file_type", recipe.file_type)
-    keys.u32("minicpmo.llm.file_type", recipe.file_type)
-    for key in ("minicpmo.vision.file_type", "minicpmo.audio.file_type"):
-        if file.keys.get(key) is not None:
-            keys.u32(key, recipe.media_file_type)
+    for module in MODULES:
+        key = f"minicpmo.{module}.file_type"
+        if module == "llm" or file.keys.get(key) is not None:
+            keys.u32(key, recipe.file_type_of(module))
     return keys

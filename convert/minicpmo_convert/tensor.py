@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -94,3 +95,13 @@ class Tensor:
             return swapped.reshape(count, n_tap * n_in).view(np.uint8)
 
         return replace(self, shape=(n_out, n_tap * n_in), read=read)
+
+
+class Source(Protocol):
+    """Where tensors come from: a checkpoint folder or a file of torch.save."""
+
+    def names(self) -> list[str]: ...
+
+    def shape(self, name: str) -> tuple[int, ...]: ...
+
+    def take(self, name: str, shape: tuple[int, ...]) -> Tensor: ...

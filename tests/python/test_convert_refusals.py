@@ -89,11 +89,10 @@ def test_surplus_tensors_are_named(folder: Folder, name: str) -> None:
     refuse(folder, f"'{name}'")
 
 
-def test_modules_of_other_components_are_left_out_with_one_line(folder: Folder, tmp_path: Path) -> None:
-    lines: list[str] = []
+def test_tables_that_the_runtime_computes_are_passed_over(folder: Folder, tmp_path: Path) -> None:
     folder.tensors["resampler.pos_embed"] = np.zeros((4, 128), np.float32)
-    convert(folder.write(), tmp_path / "out.gguf", "f32", lines.append)
-    assert [line for line in lines if "left out" in line] == ["left out: tts (1 tensors)"]
+    convert(folder.write(), tmp_path / "out.gguf", "f32")
+    assert "resampler.pos_embed" not in read_types(tmp_path / "out.gguf")
 
 
 @pytest.mark.parametrize("drop", [True, None])

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from checkpoint_folder import ROLES, Folder, both, golden_without_audio, needs_golden, read_keys, read_types
+from checkpoint_folder import ROLES, Folder, both, golden_that_only_sees, needs_golden, read_keys, read_types
 from gguf import GGUFReader
 from minicpmo_convert.cli import app
 from minicpmo_convert.convert import convert
@@ -48,7 +48,7 @@ def check_same_tensors(got: Path, expected: Path) -> None:
 @both
 @pytest.mark.parametrize("type_name", ["f32", "f16", "q4_k_m"])
 def test_merging_the_two_files_equals_converting(name: str, type_name: str, tmp_path: Path) -> None:
-    checkpoint = golden_without_audio(name, tmp_path / "checkpoint")
+    checkpoint = golden_that_only_sees(name, tmp_path / "checkpoint")
     convert(checkpoint, tmp_path / "direct.gguf", type_name)
     pair = Pair(tmp_path / "direct.gguf").write(tmp_path / "pair")
     merge(*pair, tmp_path / "merged.gguf", checkpoint)
@@ -59,7 +59,7 @@ def test_merging_the_two_files_equals_converting(name: str, type_name: str, tmp_
 
 @needs_golden
 def test_the_language_models_own_vocabulary_is_kept(tmp_path: Path) -> None:
-    checkpoint = golden_without_audio("tiny-a", tmp_path / "checkpoint")
+    checkpoint = golden_that_only_sees("tiny-a", tmp_path / "checkpoint")
     convert(checkpoint, tmp_path / "direct.gguf", "f32")
     merge(*Pair(tmp_path / "direct.gguf").write(tmp_path / "pair"), tmp_path / "merged.gguf")
     check_same_tensors(tmp_path / "merged.gguf", tmp_path / "direct.gguf")
