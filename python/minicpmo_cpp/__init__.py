@@ -1,4 +1,4 @@
-"""MiniCPM-o on the machine you own: text and images in, text out."""
+"""MiniCPM-o on the machine you own: text, images, sound and video in, text out."""
 
 import minicpmo_cpp.waiting  # noqa: F401  before anything else: it loads the engine's libraries
 
@@ -13,15 +13,17 @@ from minicpmo_cpp._core import (
     devices,
 )
 from minicpmo_cpp.answer import Answer
+from minicpmo_cpp.audio_stream import AudioStream
 from minicpmo_cpp.messages import system_prompt
 from minicpmo_cpp.model import Model
 from minicpmo_cpp.session import Session
+from minicpmo_cpp.tasks import TASKS
 from minicpmo_cpp.tokenizer import Tokenizer
-from minicpmo_cpp.types import ChatResult, Forward, Piece, Progress, Prompt, Timings
+from minicpmo_cpp.types import Audio, ChatResult, Forward, Piece, Progress, Prompt, Timings
 
 # fmt: off
 __all__ = [
-    "Answer", "ChatResult", "ContextFullError", "Forward", "GenerationInterruptedError", "MiniCPMOError",
-    "Model", "ModelFileError", "Piece", "Progress", "Prompt", "Session", "Timings", "Tokenizer",
-    "UnsupportedModelError", "__version__", "devices", "system_prompt",
+    "TASKS", "Answer", "Audio", "AudioStream", "ChatResult", "ContextFullError", "Forward",
+    "GenerationInterruptedError", "MiniCPMOError", "Model", "ModelFileError", "Piece", "Progress", "Prompt",
+    "Session", "Timings", "Tokenizer", "UnsupportedModelError", "__version__", "devices", "system_prompt",
 ]

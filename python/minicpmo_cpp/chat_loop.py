@@ -9,16 +9,18 @@ from typing import Any
 from rich.console import Console
 
 from minicpmo_cpp._core import MiniCPMOError
-from minicpmo_cpp.media import to_pixels
+from minicpmo_cpp.attachments import Attachments
 from minicpmo_cpp.model import Model
 from minicpmo_cpp.progress import ReadingProgress
 from minicpmo_cpp.session import Session
 from minicpmo_cpp.terminal import say, to_text, write
 from minicpmo_cpp.turn import Turn
-from minicpmo_cpp.types import ChatResult, Pixels
+from minicpmo_cpp.types import ChatResult
 
 HELP = """\
 /image path   shows the model a picture with your next message
+/audio path   lets it hear a sound with your next message; an empty line sends it by itself
+/video path   shows it a video with your next message
 /system text  sets the system prompt and begins anew
 /clear        begins anew
 /help         shows this
@@ -56,7 +58,7 @@ class ChatLoop:
         session: Session,
         *,
         system: str | None,
-        images: list[Pixels],
+        media: Attachments,
         reading: dict[str, Any],
         saying: dict[str, Any],
         on_answer: Callable[[ChatResult], None],
@@ -64,7 +66,7 @@ class ChatLoop:
         self._model = model
         self._session = session
         self._system = system
-        self._images = images  # of the next message
+        self._media = media  # of the next message
         self._reading = reading
         self._saying = saying
         self._on_answer = on_answer
@@ -76,7 +78,7 @@ class ChatLoop:
                 line = to_text(_read_line()).strip()
                 if line.startswith("/") and not self._obey(line):
                     return
-                if line and not line.startswith("/"):
+                if not line.startswith("/") and (line or self._media.has_audio):
                     self._answer(line)
             except EOFError:
                 say("")
@@ -89,38 +91,40 @@ class ChatLoop:
         command, _, rest = line.partition(" ")
         if command in ("/quit", "/exit"):
             return False
-        if command == "/image":
-            self._add_image(rest.strip())
+        adders = {
+            "/image": self._media.add_image,
+            "/audio": self._media.add_audio,
+            "/video": self._media.add_video,
+        }
+        if command in adders:
+            self._add(adders[command], rest.strip())
         elif command in ("/clear", "/system"):
             if command == "/system":
                 self._system = rest.strip() or None
             self._session.reset()
-            self._images = []
+            self._media.clear()
             say("the conversation begins anew")
         else:
             say(HELP if command == "/help" else f"expected a command of /help, got {command}")
         return True
 
-    def _add_image(self, path: str) -> None:
+    def _add(self, add: Callable[[str], str], path: str) -> None:
         try:
-            image = to_pixels(path, allow_remote=self._model.allow_remote)
+            say(f"{add(path)} go with your next message")
         except (ValueError, OSError, ImportError) as error:
             say(str(error))
-            return
-        self._images.append(image)
-        say(f"{image.shape[1]} x {image.shape[0]} pixels go with your next message")
 
     def _answer(self, text: str) -> None:
-        messages: list[dict[str, Any]] = [{"role": "user", "content": [*self._images, text]}]
+        messages: list[dict[str, Any]] = [{"role": "user", "content": self._media.content(text)}]
         if self._session.n_past == 0 and self._system is not None:
             messages.insert(0, {"role": "system", "content": self._system})
         try:
             result = answer_once(self._session, messages, self._reading, self._saying, is_shown=True)
         except (MiniCPMOError, MemoryError, ValueError) as error:
             say(f"\n{error}\n/clear begins anew")
-            self._images = []
+            self._media.clear()
             return
-        self._images = []
+        self._media.clear()
         write("\n")
         if result.stop_reason != "stop":
             is_cut = result.stop_reason == "length"

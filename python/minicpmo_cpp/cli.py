@@ -20,10 +20,11 @@ except ImportError as missing:
 
 from minicpmo_cpp import __version__
 from minicpmo_cpp._core import MiniCPMOError, ModelFileError, UnsupportedModelError
-from minicpmo_cpp.media import to_pixels
+from minicpmo_cpp.attachments import Attachments
 from minicpmo_cpp.model import Model
+from minicpmo_cpp.tasks import TASKS
 from minicpmo_cpp.terminal import encodes_all, forget_stdout, prepare_streams, say, to_text, write
-from minicpmo_cpp.types import ChatResult, Pixels
+from minicpmo_cpp.types import ChatResult
 
 FAILED, USAGE, BAD_INPUT, INTERRUPTED = 1, 2, 3, 130  # exit codes; 0 is success
 
@@ -42,15 +43,30 @@ def _show_version(is_asked: bool) -> None:
 
 
 @app.command(
-    epilog="Exit codes: 0 ok, 1 the engine or the model failed, 2 wrong arguments, 3 an image or model file "
+    epilog="Exit codes: 0 ok, 1 the engine or the model failed, 2 wrong arguments, 3 a media or model file "
     "cannot be read, 130 interrupted."
 )
 def chat(
     model: Annotated[str | None, typer.Option("-m", "--model", help="GGUF file; a demo if absent.")] = None,
     image: Annotated[list[str] | None, typer.Option(help="Image file or data: URL; may be repeated.")] = None,
+    audio: Annotated[
+        list[str] | None,
+        typer.Option(help="Sound to hear: a question by itself, or what -p or --task is about."),
+    ] = None,
+    video: Annotated[list[str] | None, typer.Option(help="Video file; may be repeated.")] = None,
+    fps: Annotated[
+        float, typer.Option(min=0.01, max=10, help="Pictures and pieces of sound a second of a video.")
+    ] = 1.0,
+    stack_frames: Annotated[
+        int, typer.Option(min=1, max=64, help="Frames of a video that each of these shows.")
+    ] = 1,
+    no_video_audio: Annotated[
+        bool, typer.Option("--no-video-audio", help="Look at videos without hearing them.")
+    ] = False,
     prompt: Annotated[
         str | None, typer.Option("-p", "--prompt", help="What to ask; stdin if absent.")
     ] = None,
+    task: Annotated[str | None, typer.Option(help=f"Ask this of the sound: {', '.join(TASKS)}.")] = None,
     system: Annotated[str | None, typer.Option(help="System prompt.")] = None,
     think: Annotated[bool, typer.Option("--think", help="Let the model think first.")] = False,
     temperature: Annotated[float, typer.Option(min=0, max=100, help="0 takes the likeliest token.")] = 0.7,
@@ -69,14 +85,17 @@ def chat(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of text.")] = False,
     verbose: Annotated[bool, typer.Option("-v", "--verbose", help="Timings on stderr.")] = False,
     allow_remote: Annotated[
-        bool, typer.Option("--allow-remote", help="Fetch images from http(s) URLs.")
+        bool, typer.Option("--allow-remote", help="Fetch media from http(s) URLs.")
     ] = False,
     version: Annotated[
         bool, typer.Option("--version", is_eager=True, callback=_show_version, help="Show the version.")
     ] = False,
 ) -> None:
-    """Ask MiniCPM-o about text and images. Without a prompt, at a terminal, it chats."""
-    is_chat = prompt is None and sys.stdin is not None and sys.stdin.isatty()
+    """Ask MiniCPM-o about text, images, sound and video. Without a question, at a terminal, it chats."""
+    _check_task(task, prompt, audio)
+    is_asked = prompt is not None or task is not None
+    is_typed = not is_asked and sys.stdin is not None and sys.stdin.isatty()
+    is_chat = is_typed and not audio
     if is_chat and as_json:
         raise typer.BadParameter("expected --prompt with --json", param_hint="--json")
     saying = {
@@ -91,13 +110,18 @@ def chat(
     }
     reading = {"max_slice_nums": max_slices}
     try:
-        images = [to_pixels(path, allow_remote=allow_remote) for path in image or []]
-        text = "" if is_chat else _read_prompt(prompt)
-        if not is_chat and not text and not images:
-            raise typer.BadParameter("expected a prompt or an image, got neither", param_hint="--prompt")
+        media = Attachments(
+            allow_remote=allow_remote, use_audio=not no_video_audio, stack_frames=stack_frames, fps=fps
+        )
+        for paths, add in ((image, media.add_image), (video, media.add_video), (audio, media.add_audio)):
+            for path in paths or []:
+                add(path)
+        text = "" if is_typed else _read_prompt(prompt) if task is None else TASKS[task]
+        if not is_chat and not text and not media:
+            raise typer.BadParameter("expected a prompt or media, got neither", param_hint="--prompt")
         with ExitStack() as stack:
-            path = _model_path(model, stack)
-            opened = Model.load(path, device=device, n_threads=threads, allow_remote=allow_remote)
+            file = _model_path(model, stack)
+            opened = Model.load(file, device=device, n_threads=threads, allow_remote=allow_remote)
 
             def report(result: ChatResult) -> None:
                 if verbose:
@@ -110,16 +134,18 @@ def chat(
                     opened,
                     session,
                     system=system,
-                    images=images,
+                    media=media,
                     reading=reading,
                     saying=saying,
                     on_answer=report,
                 )
                 loop.run()
                 return
-            messages = _messages(system, images, text)
+            messages: list[dict[str, Any]] = [{"role": "user", "content": media.content(text)}]
+            if system is not None:
+                messages.insert(0, {"role": "system", "content": system})
             result = answer_once(session, messages, reading, saying, is_shown=not as_json)
-            write(_as_json(result, opened, path) + "\n" if as_json else "\n")
+            write(_as_json(result, opened, file) + "\n" if as_json else "\n")
             report(result)
             if result.stop_reason == "interrupted":
                 raise typer.Exit(INTERRUPTED)
@@ -131,15 +157,21 @@ def chat(
         _explain(error)
 
 
+def _check_task(task: str | None, prompt: str | None, audio: list[str] | None) -> None:
+    if task is None:
+        return
+    if task not in TASKS:
+        raise typer.BadParameter(f"expected {', '.join(TASKS)}, got {task}", param_hint="--task")
+    if prompt is not None:
+        raise typer.BadParameter("expected --prompt or --task, got both", param_hint="--task")
+    if not audio:
+        raise typer.BadParameter("expected --audio with --task", param_hint="--task")
+
+
 def _read_prompt(prompt: str | None) -> str:
     if prompt is not None:
         return to_text(prompt)
     return to_text(sys.stdin.buffer.read()).strip() if sys.stdin is not None else ""
-
-
-def _messages(system: str | None, images: list[Pixels], text: str) -> list[dict[str, Any]]:
-    messages: list[dict[str, Any]] = [{"role": "user", "content": [*images, text] if text else images}]
-    return messages if system is None else [{"role": "system", "content": system}, *messages]
 
 
 def _model_path(given: str | None, stack: ExitStack) -> Path:
@@ -178,6 +210,7 @@ def _timings_line(result: ChatResult) -> str:
     parts = [
         f"load {t.load_s:.2f} s",
         f"vision {t.vision_s:.2f} s for {t.n_slice} slices",
+        f"audio {t.audio_s:.2f} s for {t.heard_s:.1f} s of sound, {t.n_audio} tokens",
         f"prompt {t.n_prompt} tokens at {t.prefill_tok_per_s:.1f} tok/s",
         f"first token {t.first_token_s:.2f} s",
         f"answer {len(result.token_ids)} tokens at {t.decode_tok_per_s:.1f} tok/s",
@@ -205,7 +238,8 @@ def _explain(error: Exception) -> NoReturn:
     say(f"minicpmo-cli: {line}")
     if isinstance(error, UnsupportedModelError):
         raise typer.Exit(FAILED)
-    if isinstance(error, (ModelFileError, FileNotFoundError)) or line.startswith(("[image]", "[remote]")):
+    is_media = line.startswith(("[image]", "[audio]", "[video]", "[remote]"))
+    if isinstance(error, (ModelFileError, FileNotFoundError)) or is_media:
         raise typer.Exit(BAD_INPUT)
     is_argument = isinstance(error, (ValueError, TypeError)) and not isinstance(error, MiniCPMOError)
     raise typer.Exit(USAGE if is_argument else FAILED)

@@ -14,10 +14,12 @@ from numpy.typing import ArrayLike, NDArray
 from minicpmo_cpp import _core
 from minicpmo_cpp._core import MiniCPMOError
 from minicpmo_cpp.answer import END_OF_SPEECH, Answer
+from minicpmo_cpp.audio import to_samples
+from minicpmo_cpp.audio_stream import AudioStream
 from minicpmo_cpp.config import Config
-from minicpmo_cpp.media import to_pixels
-from minicpmo_cpp.messages import parse_messages
-from minicpmo_cpp.options import flag, generate_options, integer, prompt_options
+from minicpmo_cpp.image import to_pixels
+from minicpmo_cpp.messages import Parsed, parse_messages
+from minicpmo_cpp.options import fit_to_video, flag, generate_options, integer, number, prompt_options
 from minicpmo_cpp.session import Session
 from minicpmo_cpp.tokenizer import to_ids
 from minicpmo_cpp.types import ChatOptions, ChatResult, Forward, Messages, Prompt
@@ -38,7 +40,7 @@ class Model:
         """Wraps an engine model; users call load()."""
         self._engine: _core.Model | None = engine
         self.load_s = load_s
-        self.allow_remote = allow_remote  # whether http(s) URLs of images are fetched
+        self.allow_remote = allow_remote  # whether http(s) URLs of media are fetched
         self.config = Config(engine.describe())
         ids = engine.tokenize(END_OF_SPEECH)
         self.end_of_speech = ids[0] if len(ids) == 1 else None
@@ -58,7 +60,7 @@ class Model:
             path: the file, as minicpmo-convert writes it.
             device: "auto", "cpu" or a name of devices().
             n_threads: of the CPU; 0 means all cores.
-            allow_remote: whether messages may name images by http(s) URL.
+            allow_remote: whether messages may name media by http(s) URL.
 
         Raises:
             ModelFileError: the file is missing, damaged or no model.
@@ -83,7 +85,7 @@ class Model:
         """One picture as the language model sees it.
 
         Args:
-            image: anything that media.to_pixels takes.
+            image: anything that image.to_pixels takes.
             max_slice_nums: most slices, 1 to 64; the model's own number if None.
 
         Returns:
@@ -92,6 +94,30 @@ class Model:
         max_slices = None if max_slice_nums is None else integer("max_slice_nums", max_slice_nums)
         return self._open().encode_image(to_pixels(image, allow_remote=self.allow_remote), max_slices)
 
+    def encode_audio(self, audio: Any, chunk_seconds: float | None = 1.0) -> NDArray[np.float32]:
+        """One sound as the language model hears it.
+
+        Args:
+            audio: anything that audio.to_samples takes.
+            chunk_seconds: how far a moment looks ahead at most: to the end of its chunk of so many seconds.
+                None lets it hear all of its 30 s piece.
+
+        Returns:
+            float32 [n_token, n_embd], ten a second.
+        """
+        seconds = None if chunk_seconds is None else number("chunk_seconds", chunk_seconds)
+        if seconds is not None and not 0 < seconds <= 30:
+            raise ValueError(f"[options] expected above 0 and up to 30 s, got {seconds} (chunk_seconds)")
+        return _core.encode_audio(self._open(), to_samples(audio, allow_remote=self.allow_remote), seconds)
+
+    def audio_stream(self, mode: str = "half_duplex") -> AudioStream:
+        """Sound as it arrives.
+
+        Args:
+            mode: "half_duplex" as in talking by turns, "duplex" as in live conversation: chunks overlap.
+        """
+        return AudioStream(self, mode)
+
     def build_prompt(
         self,
         messages: Messages,
@@ -99,23 +125,25 @@ class Model:
         enable_thinking: bool = False,
         max_slice_nums: int | None = None,
         use_image_id: bool | None = None,
-        use_tts_template: bool = False,
-        omni_mode: bool = False,
+        use_tts_template: bool | None = None,
+        omni_mode: bool | None = None,
+        stream_input: bool = False,
         parse_special: bool = False,
         add_generation_prompt: bool = True,
     ) -> Prompt:
-        """What chat() with the same arguments would read, pictures encoded."""
+        """What chat() with the same arguments would read, pictures and sound encoded."""
         options = prompt_options(
             enable_thinking=enable_thinking,
             max_slice_nums=max_slice_nums,
             use_image_id=use_image_id,
             use_tts_template=use_tts_template,
             omni_mode=omni_mode,
+            stream_input=stream_input,
             parse_special=parse_special,
             add_generation_prompt=add_generation_prompt,
         )
-        parsed = parse_messages(messages, is_whole=True, allow_remote=self.allow_remote)
-        return Prompt(*self._open().build_prompt(parsed, options))
+        parsed = self._parse(messages, options, omni_mode, is_whole=True)
+        return Prompt(*self._open().build_prompt(parsed.messages, options))
 
     def forward(self, ids: ArrayLike | None = None, embeds: ArrayLike | None = None) -> Forward:
         """The language model over a whole sequence, without any state.
@@ -152,8 +180,9 @@ class Model:
         enable_thinking: bool = False,
         max_slice_nums: int | None = None,
         use_image_id: bool | None = None,
-        use_tts_template: bool = False,
-        omni_mode: bool = False,
+        use_tts_template: bool | None = None,
+        omni_mode: bool | None = None,
+        stream_input: bool = False,
         parse_special: bool = False,
         ignore_stop: bool = False,
         return_hidden: bool = False,
@@ -164,7 +193,7 @@ class Model:
         """Answers a whole conversation.
 
         Args:
-            messages: a str, which a user says, or a list of {"role", "content"}; see messages.parse_messages.
+            messages: a str, which a user says, or a list of {"role", "content"}; see parts.to_content.
             max_new_tokens: most tokens of the answer.
             temperature: 0 takes the likeliest token, always.
             top_p: the likeliest tokens that together have this probability stay.
@@ -173,10 +202,11 @@ class Model:
             repetition_penalty: 1 means none; above, tokens of the answer so far become less likely.
             seed: the same seed gives the same answer; None draws one.
             enable_thinking: lets the model think first, inside <think> and </think>.
-            max_slice_nums: most slices of one picture, 1 to 64; the model's own number if None.
-            use_image_id: whether pictures are numbered; the model's own way if None.
-            use_tts_template: begins the answer as one to be spoken.
-            omni_mode: joins the parts of a message without newlines.
+            max_slice_nums: most slices of a picture, 1 to 64; if None the model's own number, 1 with a video.
+            use_image_id: whether pictures are numbered; if None the model's own way, not with a video.
+            use_tts_template: begins the answer as one to be spoken; if None, where there is sound.
+            omni_mode: joins the parts of a message without newlines; if None, with a video that sounds.
+            stream_input: sound is read in chunks of a second, as in streaming.
             parse_special: whether special tokens in the text count as such.
             ignore_stop: goes on after stop tokens.
             return_hidden: the result also has the states of the answer's tokens.
@@ -194,6 +224,7 @@ class Model:
             use_image_id=use_image_id,
             use_tts_template=use_tts_template,
             omni_mode=omni_mode,
+            stream_input=stream_input,
             parse_special=parse_special,
         )
         saying = generate_options(
@@ -209,7 +240,7 @@ class Model:
             ignore_stop=ignore_stop,
             return_hidden=return_hidden,
         )
-        parsed = parse_messages(messages, is_whole=True, allow_remote=self.allow_remote)
+        parsed = self._parse(messages, reading, omni_mode, is_whole=True)
         session = self.session(n_ctx=n_ctx, kv_type=kv_type)
         session._prefill_chat(parsed, reading)
         answer = session._begin(saying)
@@ -233,6 +264,14 @@ class Model:
 
     def __repr__(self) -> str:
         return f"<Model {self.config['name']} on {self.config['device']}>"
+
+    def _parse(
+        self, messages: Messages, options: _core.PromptOptions, omni_mode: bool | None, *, is_whole: bool
+    ) -> Parsed:
+        parsed = parse_messages(messages, is_whole=is_whole, allow_remote=self.allow_remote)
+        if parsed.has_video:
+            fit_to_video(options, has_sound=parsed.has_video_sound, omni_mode=omni_mode)
+        return parsed
 
     def _open(self) -> _core.Model:
         engine = self._engine

@@ -17,20 +17,35 @@ def prompt_options(
     enable_thinking: bool = False,
     max_slice_nums: int | None = None,
     use_image_id: bool | None = None,
-    use_tts_template: bool = False,
-    omni_mode: bool = False,
+    use_tts_template: bool | None = None,
+    omni_mode: bool | None = None,
+    stream_input: bool = False,
     parse_special: bool = False,
     add_generation_prompt: bool = True,
 ) -> PromptOptions:
     options = PromptOptions()
     options.add_generation_prompt = flag("add_generation_prompt", add_generation_prompt)
     options.enable_thinking = flag("enable_thinking", enable_thinking)
-    options.use_tts = flag("use_tts_template", use_tts_template)
-    options.omni = flag("omni_mode", omni_mode)
+    options.use_tts = None if use_tts_template is None else flag("use_tts_template", use_tts_template)
+    options.omni = False if omni_mode is None else flag("omni_mode", omni_mode)
+    options.stream_input = flag("stream_input", stream_input)
     options.parse_special = flag("parse_special", parse_special)
     options.max_slices = None if max_slice_nums is None else integer("max_slice_nums", max_slice_nums)
     options.use_image_id = None if use_image_id is None else flag("use_image_id", use_image_id)
     return options
+
+
+def fit_to_video(options: PromptOptions, *, has_sound: bool, omni_mode: bool | None) -> None:
+    """What the caller left open, as in the official examples with a video.
+
+    Every frame is one slice and has no number; frames that alternate with sound are joined without newlines.
+    """
+    if options.max_slices is None:
+        options.max_slices = 1
+    if options.use_image_id is None:
+        options.use_image_id = False
+    if omni_mode is None:
+        options.omni = has_sound
 
 
 def generate_options(
@@ -43,7 +58,7 @@ def generate_options(
     repetition_penalty: float,
     seed: int | None,
     enable_thinking: bool,
-    use_tts_template: bool,
+    use_tts_template: bool | None,
     ignore_stop: bool,
     return_hidden: bool,
 ) -> GenerateOptions:
@@ -56,7 +71,7 @@ def generate_options(
     options.repetition_penalty = number("repetition_penalty", repetition_penalty)
     options.seed = secrets.randbits(64) if seed is None else integer("seed", seed, 0, 2**64 - 1)
     options.enable_thinking = flag("enable_thinking", enable_thinking)
-    options.use_tts = flag("use_tts_template", use_tts_template)
+    options.use_tts = None if use_tts_template is None else flag("use_tts_template", use_tts_template)
     options.ignore_stop = flag("ignore_stop", ignore_stop)
     options.keep_hidden = flag("return_hidden", return_hidden)
     return options

@@ -1,4 +1,4 @@
-"""ReadingProgress: how far images and prompt are read, on stderr, where a terminal can show it."""
+"""ReadingProgress: how far images, sound and prompt are read, on stderr, where a terminal can show it."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ class ReadingProgress:
             return
         for name, done, total in (
             ("images", progress.n_slice_done, progress.n_slice),
+            ("audio", progress.n_audio_done, progress.n_audio),
             ("prompt", progress.n_token_done, progress.n_token),
         ):
             if done < total or name in self._tasks:

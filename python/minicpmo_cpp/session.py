@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 from minicpmo_cpp import _core
 from minicpmo_cpp._core import GenerateOptions, MiniCPMOError, PromptOptions
 from minicpmo_cpp.answer import Answer
-from minicpmo_cpp.messages import Parsed, parse_messages
+from minicpmo_cpp.exclusive import Exclusive
+from minicpmo_cpp.messages import Parsed
 from minicpmo_cpp.options import generate_options, integer, prompt_options
 from minicpmo_cpp.types import ChatResult, Messages, Progress, Timings
 
@@ -36,7 +36,7 @@ class Session:
             raise TypeError(f"[session] expected the name of a type, got {kv_type!r} (kv_type)")
         n_ctx = integer("n_ctx", n_ctx, 0)
         self._engine: _core.Session | None = _core.Session(model._open(), n_ctx=n_ctx, kv_type=kv_type)
-        self._lock = threading.Lock()
+        self._lock = Exclusive("session")
         # The answer that goes on: dropping it must end it, so it is not held here.
         self._answer: weakref.ref[Answer] | None = None
         self._n_answer = 0
@@ -47,16 +47,16 @@ class Session:
         *,
         max_slice_nums: int | None = None,
         use_image_id: bool | None = None,
-        omni_mode: bool = False,
+        omni_mode: bool | None = None,
         parse_special: bool = False,
     ) -> None:
         """Reads messages into the conversation: all of them, or none if it fails.
 
         Args:
             messages: as in Model.chat. A user message after a user message continues that turn.
-            max_slice_nums: most slices of one picture, 1 to 64; the model's own number if None.
-            use_image_id: whether pictures are numbered; the model's own way if None.
-            omni_mode: joins the parts of a message without newlines.
+            max_slice_nums: most slices of a picture, 1 to 64; if None the model's own number, 1 with a video.
+            use_image_id: whether pictures are numbered; if None the model's own way, not with a video.
+            omni_mode: joins the parts of a message without newlines; if None, with a video that sounds.
             parse_special: whether special tokens in the text count as such.
 
         Raises:
@@ -69,10 +69,10 @@ class Session:
             omni_mode=omni_mode,
             parse_special=parse_special,
         )
-        parsed = parse_messages(messages, is_whole=False, allow_remote=self._model.allow_remote)
+        parsed = self._model._parse(messages, options, omni_mode, is_whole=False)
         with self._exclusive() as engine:
             self._end_answer(engine)
-            engine.prefill(parsed, options)
+            engine.prefill(parsed.messages, options)
 
     def generate(
         self,
@@ -85,7 +85,7 @@ class Session:
         repetition_penalty: float = 1.02,
         seed: int | None = None,
         enable_thinking: bool = False,
-        use_tts_template: bool = False,
+        use_tts_template: bool | None = None,
         ignore_stop: bool = False,
         return_hidden: bool = False,
     ) -> Answer:
@@ -162,7 +162,7 @@ class Session:
 
     def _prefill_chat(self, parsed: Parsed, options: PromptOptions) -> None:
         with self._exclusive() as engine:
-            engine.prefill_chat(parsed, options)
+            engine.prefill_chat(parsed.messages, options)
 
     def _begin(self, options: GenerateOptions) -> Answer:
         with self._exclusive() as engine:
@@ -216,10 +216,5 @@ class Session:
 
     @contextmanager
     def _exclusive(self) -> Iterator[_core.Session]:
-        """Two threads in one engine session would corrupt it, so the second one is refused."""
-        if not self._lock.acquire(blocking=False):
-            raise MiniCPMOError("[session] expected one thread at a time, got a call while another one runs")
-        try:
+        with self._lock:
             yield self._open()
-        finally:
-            self._lock.release()

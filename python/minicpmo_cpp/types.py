@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Pixels: TypeAlias = NDArray[np.uint8]  # [h, w, 3], C-contiguous
+Samples: TypeAlias = NDArray[np.float32]  # [n], mono, 16 kHz, nominally in [-1, 1], C-contiguous
 Messages: TypeAlias = Any  # one str, or a list of {"role", "content"}; messages.py checks it
 
 
@@ -32,11 +33,21 @@ class Piece(str):
         return str(self)
 
 
+@dataclass(frozen=True, eq=False)
+class Audio:
+    """Sound with its rate, for where an array alone would be 16 kHz mono or a picture."""
+
+    samples: Any  # array [n], [n, channels] or [channels, n]; floats in [-1, 1], or int16, int32, uint8
+    sample_rate: int = 16000
+
+
 class Progress(NamedTuple):
     """How far the running prefill is; readable from any thread."""
 
     n_slice_done: int
     n_slice: int
+    n_audio_done: int  # tokens of sound
+    n_audio: int
     n_token_done: int
     n_token: int
 
@@ -48,7 +59,10 @@ class Timings:
     load_s: float = 0.0  # opening the model file
     vision_s: float = 0.0  # encoding the pictures
     n_slice: int = 0
-    prefill_s: float = 0.0  # reading the prompt, pictures encoded
+    audio_s: float = 0.0  # encoding the sound
+    n_audio: int = 0  # tokens of it
+    heard_s: float = 0.0  # its length
+    prefill_s: float = 0.0  # reading the prompt, pictures and sound encoded
     n_prompt: int = 0
     first_token_s: float = 0.0  # from the beginning of the answer, the prompt read
     decode_s: float = 0.0
@@ -83,9 +97,9 @@ class ChatResult:
 class Prompt:
     """Messages as the decoder reads them."""
 
-    text: str  # rendered, pictures as "<image>./</image>"
-    ids: NDArray[np.int32]  # [n]; <unk> where a picture goes
-    embeds: NDArray[np.float32]  # [n, n_embd], pictures included
+    text: str  # rendered, pictures as "<image>./</image>", sound as "<audio>./</audio>"
+    ids: NDArray[np.int32]  # [n]; <unk> where a picture or sound goes
+    embeds: NDArray[np.float32]  # [n, n_embd], pictures and sound included
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,8 +123,9 @@ class ChatOptions(TypedDict, total=False):
     enable_thinking: bool
     max_slice_nums: int | None
     use_image_id: bool | None
-    use_tts_template: bool
-    omni_mode: bool
+    use_tts_template: bool | None
+    omni_mode: bool | None
+    stream_input: bool
     parse_special: bool
     ignore_stop: bool
     return_hidden: bool

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from minicpmo_cpp.audio import SAMPLE_RATE, Block, _gather
+from minicpmo_cpp.audio import SAMPLE_RATE, Block, gather
 from minicpmo_cpp.source import Source, find
 from minicpmo_cpp.types import Pixels, Samples
 
@@ -328,7 +328,7 @@ def _sound_of_video(file: Source, plan: _Plan) -> Samples | None:
         return None
     blocks, rate = sound
     # A second more than is heard: what the resampler makes of an end lies beyond.
-    return _gather(_first(blocks, math.ceil((plan.duration + 1) * rate)), rate, file.name)
+    return gather(_first(blocks, math.ceil((plan.duration + 1) * rate)), rate, file.name)
 
 
 def _sound_of_unit(sound: Samples, plan: _Plan, i: int) -> Samples:

@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from minicpmo_cpp import Model, Progress, __version__
+from media_files import film, wav
+from minicpmo_cpp import TASKS, Model, Progress, __version__
 from minicpmo_cpp.progress import ReadingProgress
 from PIL import Image
 from pseudo_terminal import Terminal
@@ -20,6 +21,7 @@ from rich.console import Console
 
 OK, FAILED, USAGE, BAD_INPUT, INTERRUPTED = 0, 1, 2, 3, 130
 PICTURE = np.random.default_rng(2).integers(0, 256, (61, 97, 3), dtype=np.uint8)
+TONE = (0.3 * np.sin(np.arange(24000) / 4)).astype(np.float32)
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,20 @@ def run(model_path: Path, environment: dict[str, str]) -> Run:
 def picture(tmp_path: Path) -> Path:
     path = tmp_path / "picture.png"
     Image.fromarray(PICTURE).save(path)
+    return path
+
+
+@pytest.fixture
+def sound(tmp_path: Path) -> Path:
+    path = tmp_path / "sound.wav"
+    path.write_bytes(wav(TONE))
+    return path
+
+
+@pytest.fixture
+def video(tmp_path: Path) -> Path:
+    path = tmp_path / "video.mp4"
+    path.write_bytes(film(2))
     return path
 
 
@@ -122,6 +138,55 @@ def test_json_tells_the_whole_answer(run: Run, model: Model, picture: Path) -> N
     assert found["model"]["name"] == model.config["name"]
 
 
+def answer(run: Run, *arguments: str) -> dict[str, Any]:
+    """With the likeliest tokens."""
+    greedy = ("--temperature", "0", "--repeat-penalty", "1", "--max-tokens", "8", "--json")
+    result = run(*arguments, *greedy)
+    assert result.returncode == OK, result.stderr
+    found: dict[str, Any] = json.loads(result.stdout)
+    return found
+
+
+def expected_answer(model: Model, *content: Any, **options: Any) -> list[int]:
+    message = {"role": "user", "content": list(content)}
+    greedy: dict[str, Any] = {"temperature": 0, "repetition_penalty": 1, "max_new_tokens": 8}
+    return model.chat([message], **greedy, **options).token_ids
+
+
+def test_a_task_is_asked_before_its_sound(run: Run, model: Model, sound: Path) -> None:
+    found = answer(run, "--audio", str(sound), "--task", "asr-en")
+    assert found["token_ids"] == expected_answer(model, TASKS["asr-en"], TONE)
+    assert found["timings"]["n_audio"] == 15
+    assert found["timings"]["heard_s"] == 1.5
+    assert found["timings"]["audio_s"] > 0
+
+
+def test_sound_follows_pictures_and_the_prompt(run: Run, model: Model, sound: Path, picture: Path) -> None:
+    media = ("--audio", str(sound), "--image", str(picture), "--audio", str(sound))
+    found = answer(run, *media, "-p", "Compare.")
+    assert found["token_ids"] == expected_answer(model, PICTURE, "Compare.", TONE, TONE)
+    assert found["timings"]["n_slice"] == 1
+    assert found["timings"]["n_audio"] == 30
+
+
+def test_sound_alone_is_the_question(run: Run, model: Model, sound: Path) -> None:
+    assert answer(run, "--audio", str(sound))["token_ids"] == expected_answer(model, TONE)
+
+
+def test_a_video_precedes_the_prompt(run: Run, model: Model, video: Path) -> None:
+    part: dict[str, Any] = {"type": "video", "video": video}
+    found = answer(run, "--video", str(video), "-p", "Why?")
+    assert found["token_ids"] == expected_answer(model, part, "Why?")
+    assert found["timings"]["n_slice"] == 2
+    assert found["timings"]["n_audio"] == 20
+    options = ("--no-video-audio", "--fps", "2", "--stack-frames", "2")
+    found = answer(run, "--video", str(video), "-p", "Why?", *options)
+    part |= {"use_audio": False, "fps": 2, "stack_frames": 2}
+    assert found["token_ids"] == expected_answer(model, part, "Why?")
+    assert found["timings"]["n_slice"] == 8
+    assert found["timings"]["n_audio"] == 0
+
+
 def test_the_prompt_comes_from_stdin(run: Run, model: Model) -> None:
     result = run("--seed", "1", "--max-tokens", "8", typed="Hello\n")
     assert result.returncode == OK
@@ -131,7 +196,7 @@ def test_the_prompt_comes_from_stdin(run: Run, model: Model) -> None:
 def test_verbose_timings_go_to_stderr(run: Run) -> None:
     result = run("-p", "Hello", "--max-tokens", "3", "-v")
     assert result.returncode == OK
-    for word in ("load", "vision", "prompt", "first token", "tok/s", "peak memory"):
+    for word in ("load", "vision", "audio", "prompt", "first token", "tok/s", "peak memory"):
         assert word in result.stderr
 
 
@@ -150,7 +215,17 @@ def test_help_and_version(run: Run) -> None:
         (["-p", "Hi", "--max-tokens", "0"], USAGE, "max-tokens"),
         (["-p", "Hi", "--ctx", "1000000000"], USAGE, "n_ctx"),
         (["-p", "Hi", "--device", "abacus"], USAGE, "abacus"),
-        ([], USAGE, "prompt or an image"),
+        ([], USAGE, "prompt or media"),
+        (["--task", "asr-en"], USAGE, "expected --audio"),
+        (["--task", "dance", "--audio", "a.wav"], USAGE, "asr-zh, asr-en"),
+        (["--task", "asr-en", "--audio", "a.wav", "-p", "Hi"], USAGE, "got both"),
+        (["--audio", "no.wav"], BAD_INPUT, "no.wav"),
+        (["--audio", __file__], BAD_INPUT, "[audio] expected an audio file"),
+        (["--audio", "https://host/a.wav"], BAD_INPUT, "--allow-remote"),
+        (["--video", "no.mp4", "-p", "Hi"], BAD_INPUT, "no.mp4"),
+        (["--video", __file__, "-p", "Hi"], BAD_INPUT, "[video] expected"),
+        (["--video", __file__, "-p", "Hi", "--fps", "0"], USAGE, "fps"),
+        (["--video", __file__, "-p", "Hi", "--stack-frames", "0"], USAGE, "stack-frames"),
         (["-p", "Hi", "--image", "no.png"], BAD_INPUT, "no.png"),
         (["-p", "Hi", "--image", __file__], BAD_INPUT, "test_cli.py"),
         (["-p", "Hi", "--image", "https://host/a.png"], BAD_INPUT, "--allow-remote"),
@@ -222,16 +297,18 @@ def test_a_closed_pipe_is_no_error(model_path: Path, environment: dict[str, str]
 def test_progress_shows_only_what_is_left_to_wait_for() -> None:
     screen = StringIO()
     display = ReadingProgress(Console(file=screen, force_terminal=True, width=80))
-    display.update(Progress(0, 0, 0, 0))
-    display.update(Progress(3, 3, 5, 5))
+    display.update(Progress(0, 0, 0, 0, 0, 0))
+    display.update(Progress(3, 3, 20, 20, 5, 5))
     assert screen.getvalue() == ""
-    display.update(Progress(1, 3, 0, 0))
-    display.update(Progress(3, 3, 200, 512))
+    display.update(Progress(1, 3, 0, 0, 0, 0))
+    display.update(Progress(3, 3, 0, 30, 0, 0))
+    display.update(Progress(3, 3, 30, 30, 200, 512))
     display.stop()
     assert "images" in screen.getvalue()
+    assert "audio" in screen.getvalue()
     assert "200/512" in screen.getvalue()
     pipe = StringIO()
-    ReadingProgress(Console(file=pipe)).update(Progress(1, 3, 0, 0))
+    ReadingProgress(Console(file=pipe)).update(Progress(1, 3, 0, 0, 0, 0))
     assert pipe.getvalue() == ""
 
 
@@ -288,6 +365,41 @@ def test_a_chat_keeps_its_history(terminal: Any, model: Model, picture: Path) ->
     assert chat.code() == OK
 
 
+def test_a_chat_hears_and_watches(terminal: Any, model: Model, sound: Path, video: Path) -> None:
+    chat = terminal("--seed", "7", "--max-tokens", "8", "-v")
+
+    def counted(line: str) -> int:
+        chat.expect("> ")
+        chat.type(line + "\n")
+        chat.expect("prompt ")
+        return int(chat.expect(" tokens"))
+
+    chat.expect("> ")
+    chat.type("\n")  # nothing to send
+    chat.expect("> ")
+    chat.type(f"/audio {sound}\n")
+    chat.expect("1.5 s of sound go with your next message")
+    message: dict[str, Any] = {"role": "user", "content": [TONE]}
+    assert counted("") == len(model.build_prompt([message]).ids)
+    chat.expect("> ")
+    chat.type("/clear\n")
+    chat.expect("> ")
+    chat.type(f"/video {video}\n")
+    chat.expect("2 pictures and 2.0 s of sound go with your next message")
+    chat.expect("> ")
+    chat.type(f"/audio {sound}\n")
+    chat.expect("1.5 s of sound go")
+    message["content"] = [{"type": "video", "video": video}, "Why?", TONE]
+    assert counted("Why?") == len(model.build_prompt([message]).ids)
+    chat.expect("> ")
+    chat.type("/quit\n")
+    assert chat.code() == OK
+
+
+def test_a_spoken_question_at_a_terminal_is_answered_at_once(terminal: Any, sound: Path) -> None:
+    assert terminal("--audio", str(sound), "--max-tokens", "4").code() == OK
+
+
 def test_commands_that_fail_do_not_end_the_chat(terminal: Any) -> None:
     # Likeliest tokens only: drawn ones may end the answer before the limit.
     chat = terminal("--max-tokens", "2", "-c", "64", "--temperature", "0", "--repeat-penalty", "1")
@@ -295,6 +407,9 @@ def test_commands_that_fail_do_not_end_the_chat(terminal: Any) -> None:
         ("/help", "/system text"),
         ("/image no.png", "got nothing (no.png)"),
         ("/image", "[image] expected"),
+        ("/audio no.wav", "got nothing (no.wav)"),
+        (f"/audio {__file__}", "[audio] expected"),
+        (f"/video {__file__}", "[video] expected"),
         ("/dance", "expected a command of /help, got /dance"),
         ("word " * 100, "/clear begins anew"),
         ("Hello, who are you?", "[the answer reached --max-tokens]"),

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from minicpmo_cpp import remote
-from minicpmo_cpp.media import to_pixels
+from minicpmo_cpp.image import to_pixels
 from numpy.typing import NDArray
 from PIL import Image
 

@@ -6,21 +6,14 @@ multiplied by 255 and truncated, an array whose first of three dimensions is 3 (
 
 from __future__ import annotations
 
-import base64
-import binascii
-import io
 import os
-import stat
 import sys
-from pathlib import Path
 from typing import Any
-from urllib.parse import unquote_to_bytes, urlsplit
-from urllib.request import url2pathname
 
 import numpy as np
 from numpy.typing import NDArray
 
-from minicpmo_cpp import remote
+from minicpmo_cpp.source import Source, find, is_location
 from minicpmo_cpp.types import Pixels
 
 # Decoders of pictures only: others that Pillow has start programs (EPS) or read scientific data.
@@ -48,12 +41,8 @@ def to_pixels(image: Any, *, allow_remote: bool = False) -> Pixels:
     """
     if is_pil_image(image):
         return _from_pil(image, "PIL image")
-    if isinstance(image, (bytes, bytearray, memoryview)):
-        return _decode(io.BytesIO(image), f"{len(image)} bytes")
-    if isinstance(image, str):
-        return _from_text(image, allow_remote)
-    if isinstance(image, os.PathLike):
-        return _from_file(Path(os.fsdecode(image)))
+    if is_location(image):
+        return decode(find(image, "image", allow_remote=allow_remote))
     if isinstance(image, np.ndarray) or hasattr(image, "__array__"):
         return _from_array(np.asarray(image))
     raise TypeError(f"[image] expected {_EXPECTED}, got {type(image).__name__}")
@@ -65,58 +54,10 @@ def is_pil_image(value: Any) -> bool:
     return module is not None and isinstance(value, module.Image)
 
 
-def _from_text(text: str, allow_remote: bool) -> Pixels:
-    """A URL, or else a path."""
-    scheme = text[:8].partition(":")[0].lower()
-    if scheme == "data":
-        return _decode(io.BytesIO(_data_url(text)), _short(text))
-    if scheme in ("http", "https"):
-        if not allow_remote:
-            raise ValueError(
-                f"[image] expected a local image, got {_short(text)}: fetching is off; "
-                "Model.load(..., allow_remote=True) or --allow-remote turns it on"
-            )
-        return _decode(io.BytesIO(remote.fetch(text)), _short(text))
-    if scheme == "file":
-        text = url2pathname(urlsplit(text).path)
-    return _from_file(Path(text))
-
-
-def _data_url(url: str) -> bytes:
-    head, comma, body = url.partition(",")
-    if not comma:
-        raise ValueError(f"[image] expected data:<type>;base64,<data>, got no comma ({_short(url)})")
-    raw = unquote_to_bytes(body)
-    return decode_base64(raw, _short(url)) if head.lower().endswith(";base64") else raw
-
-
-def decode_base64(data: str | bytes, name: str) -> bytes:
-    raw = data.encode("ascii", "replace") if isinstance(data, str) else data
-    try:
-        return base64.b64decode(b"".join(raw.split()), validate=True)
-    except binascii.Error as error:
-        raise ValueError(f"[image] expected base64, got {error} ({name})") from None
-
-
-def _from_file(path: Path) -> Pixels:
-    name = _short(str(path))
-    try:
-        mode = path.stat().st_mode
-        if stat.S_ISDIR(mode):
-            raise IsADirectoryError("a folder")
-        file = path.open("rb")
-    except FileNotFoundError:
-        raise FileNotFoundError(f"[image] expected an image file, got nothing ({name})") from None
-    except (OSError, ValueError) as error:  # ValueError: a zero byte in the path
-        reason = getattr(error, "strerror", None) or error
-        raise ValueError(f"[image] expected an image file, got: {reason} ({name!r})") from None
-    with file:
-        if stat.S_ISREG(mode):
-            return _decode(file, name)
-        data = file.read(remote.MAX_BYTES + 1)  # a pipe or a device, which may never end
-    if len(data) > remote.MAX_BYTES:
-        raise ValueError(f"[image] expected at most {remote.MAX_BYTES} bytes, got more ({name})")
-    return _decode(io.BytesIO(data), name)
+def decode(source: Source) -> Pixels:
+    """The picture in an image file."""
+    with source.open() as file:
+        return _decode(file, source.name)
 
 
 def _decode(file: Any, name: str) -> Pixels:
@@ -212,7 +153,3 @@ def _to_rgb(levels: NDArray[Any]) -> Pixels:
     if levels.shape[2] == 1:
         levels = np.repeat(levels, 3, axis=2)
     return np.ascontiguousarray(levels[:, :, :3], dtype=np.uint8)
-
-
-def _short(text: str) -> str:
-    return text if len(text) <= 120 else text[:117] + "..."

@@ -1,0 +1,13 @@
+"""The prompts that the official README gives for understanding sound; the sound follows them."""
+
+from __future__ import annotations
+
+# Messages join their parts with a newline; the official example ends the prompt with one more.
+TASKS: dict[str, str] = {
+    "asr-zh": "请仔细听这段音频片段，并将其内容逐字记录。\n",
+    "asr-en": "Please listen to the audio snippet carefully and transcribe the content.\n",
+    "speaker": "Based on the speaker's content, speculate on their gender, condition, age range, "
+    "and health status.\n",
+    "caption": "Summarize the main content of the audio.\n",
+    "scene": "Utilize one keyword to convey the audio's content or the associated scene.\n",
+}
