@@ -9,6 +9,8 @@ import numpy.typing
 import typing
 
 __all__: list[str] = [
+    "AudioStream",
+    "ChunkEncoder",
     "ContextFullError",
     "GenerateOptions",
     "GenerationInterruptedError",
@@ -21,6 +23,8 @@ __all__: list[str] = [
     "UnsupportedModelError",
     "dequantize",
     "devices",
+    "encode_audio",
+    "log_mel",
     "quantize",
     "system_prompt",
     "type_info",
@@ -90,8 +94,9 @@ class PromptOptions:
     enable_thinking: bool
     omni: bool
     parse_special: bool
+    stream_input: bool
     use_image_id: bool | None
-    use_tts: bool
+    use_tts: bool | None
     def __init__(self) -> None: ...
     @property
     def max_slices(self) -> int | None: ...
@@ -113,7 +118,7 @@ class Model:
         self, messages: list[tuple[str, list[typing.Any]]], options: PromptOptions
     ) -> tuple[str, numpy.typing.NDArray[numpy.int32], numpy.typing.NDArray[numpy.float32]]:
         """
-        [(role, [str | uint8 array])] -> (text, ids int32 [n], embeds float32 [n, n_embd])
+        [(role, [str | array])] -> (text, ids int32 [n], embeds float32 [n, n_embd])
         """
     def describe(self) -> dict[str, typing.Any]:
         """
@@ -159,6 +164,54 @@ class Model:
         """
     def tokenize(self, text: str, parse_special: bool = True) -> list[int]: ...
 
+class AudioStream:
+    """
+    Sound as it arrives to embeddings chunk by chunk. One thread at a time.
+    """
+    def __init__(self, model: Model, mode: str) -> None: ...
+    def finish(self) -> numpy.typing.NDArray[numpy.float32]:
+        """
+        What is left, shorter than a chunk; the stream is then as new.
+        """
+    def push(
+        self, samples: typing.Annotated[numpy.typing.ArrayLike, numpy.float32]
+    ) -> numpy.typing.NDArray[numpy.float32]:
+        """
+        float32 [n] mono at 16 kHz -> float32 [n_token, n_embd] of complete chunks
+        """
+    def reset(self) -> None:
+        """
+        Forgets what was heard.
+        """
+    @property
+    def n_samples(self) -> int: ...
+
+class ChunkEncoder:
+    """
+    The two halves of an AudioStream by themselves.
+    """
+    def __init__(self, model: Model, redundancy: typing.SupportsInt | typing.SupportsIndex = 0) -> None: ...
+    def encode(
+        self,
+        mel: typing.Annotated[numpy.typing.ArrayLike, numpy.float32],
+        prefix: typing.SupportsInt | typing.SupportsIndex = 0,
+        suffix: typing.SupportsInt | typing.SupportsIndex = 0,
+    ) -> numpy.typing.NDArray[numpy.float32]:
+        """
+        float32 [n_frame, n_mel] -> float32 [n_token, n_embd]
+        """
+    def push(
+        self, samples: typing.Annotated[numpy.typing.ArrayLike, numpy.float32], is_last: bool = False
+    ) -> typing.Any:
+        """
+        float32 [n] -> (mel float32 [n_frame, n_mel], prefix, suffix: redundant frames) or None
+        """
+    @property
+    def n_cached(self) -> int:
+        """
+        Encoder frames that the next chunk sees.
+        """
+
 class GenerateOptions:
     """
     How an answer is sampled.
@@ -167,7 +220,7 @@ class GenerateOptions:
     enable_thinking: bool
     ignore_stop: bool
     keep_hidden: bool
-    use_tts: bool
+    use_tts: bool | None
     def __init__(self) -> None: ...
     @property
     def max_new_tokens(self) -> int: ...
@@ -227,7 +280,7 @@ class Session:
         """
     def prefill(self, messages: list[tuple[str, list[typing.Any]]], options: PromptOptions) -> None:
         """
-        Appends [(role, [str | uint8 array])] to the conversation.
+        Appends [(role, [str | array])] to the conversation.
         """
     def prefill_chat(self, messages: list[tuple[str, list[typing.Any]]], options: PromptOptions) -> None:
         """
@@ -244,9 +297,9 @@ class Session:
     @property
     def n_past(self) -> int: ...
     @property
-    def progress(self) -> tuple[int, int, int, int]:
+    def progress(self) -> tuple[int, int, int, int, int, int]:
         """
-        (slices done, slices, tokens done, tokens) of the running prefill.
+        (slices done, slices, audio tokens done, audio tokens, tokens done, tokens) of the running prefill.
         """
     @property
     def stop_reason(self) -> str: ...
@@ -275,6 +328,22 @@ def dequantize(
 def devices() -> list[str]:
     """
     Names that `device` accepts beside "auto" and "cpu".
+    """
+
+def encode_audio(
+    model: Model,
+    samples: typing.Annotated[numpy.typing.ArrayLike, numpy.float32],
+    chunk_seconds: typing.SupportsFloat | typing.SupportsIndex | None = None,
+) -> numpy.typing.NDArray[numpy.float32]:
+    """
+    float32 [n] mono at 16 kHz -> float32 [n_token, n_embd]; blocks of attention of so many seconds, None for full attention
+    """
+
+def log_mel(
+    model: Model, samples: typing.Annotated[numpy.typing.ArrayLike, numpy.float32]
+) -> numpy.typing.NDArray[numpy.float32]:
+    """
+    float32 [n], at most 30 s -> float32 [n_frame, n_mel]
     """
 
 def quantize(
