@@ -16,15 +16,22 @@ import tempfile
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
+from statistics import median
 from types import TracebackType
 from typing import Any
 
+import audio_work
 import report
+from audio_work import AudioSizes
 from gguf import GGUFReader
 
 HERE = Path(__file__).resolve().parent
 N_SPARE = 64  # tokens of room in the context beside the prompt and the decoded ones
-N_PASS = 7  # of the bandwidth measurement
+N_PASS = 7  # of the measurements of bandwidth and of matrix products
+N_CHUNK = 20  # of sound, whose median counts
+N_WARM = 3  # chunks before
+PIECE_S = 30.0  # of sound that is heard at once
+BLOCK_S = 1.0  # how far ahead a moment of it sees at most
 
 
 class BenchError(Exception):
@@ -38,7 +45,9 @@ class Contender:
     script: str
     settings: dict[str, Any]
     has_vision: bool
+    has_audio: bool = False
     samples: dict[str, list[float]] = field(default_factory=dict)
+    chunks: list[list[float]] = field(default_factory=list)  # per round the seconds of each chunk of sound
     version: str = ""
 
     def add(self, figure: str, value: float) -> None:
@@ -111,12 +120,39 @@ def measure(contender: Contender, prompts: list[int], n_decode: int) -> None:
             contender.add(f"prefill {n_token}", n_token / child("prefill", n_token=n_token)["s"])
         contender.add("decode", n_decode / child("decode", n_token=n_decode)["s"])
         contender.add("memory", child("memory")["peak_bytes"])
+        if contender.has_audio:  # last, since no peer hears: its figures stand beside the ones before
+            measure_audio(contender, child, AudioSizes(**loaded["audio"]))
+
+
+def measure_audio(contender: Contender, child: Child, sizes: AudioSizes) -> None:
+    n_sample = round(sizes.chunk_s * sizes.sample_rate)
+    spans = child("hear_chunks", n_sample=n_sample, n_warm=N_WARM, n_chunk=max(N_CHUNK, sizes.n_chunk))["s"]
+    contender.chunks.append(spans)
+    rates = [audio_work.of_chunk(sizes, i) / span for i, span in enumerate(spans[:N_CHUNK])]
+    contender.add("audio chunk", median(spans[:N_CHUNK]))
+    contender.add("audio chunk first", spans[0])
+    contender.add("audio chunk last", spans[sizes.n_chunk - 1])
+    contender.add("audio chunk rate", median(rates))
+    piece = {"n_sample": round(PIECE_S * sizes.sample_rate), "block_s": BLOCK_S}
+    child("hear", **piece)
+    seconds = child("hear", **piece)["s"]
+    contender.add("audio 30 s", seconds)
+    contender.add("audio 30 s rate", audio_work.of_piece(sizes, PIECE_S, BLOCK_S) / seconds)
+    contender.add("memory with audio", child("memory")["peak_bytes"])
 
 
 def measure_bandwidth(n_threads: int) -> float:
     with Child(sys.executable, "bandwidth.py") as child:
         child("load", n_threads=n_threads)
         best: float = child("read", n_pass=N_PASS)["bytes_per_s"]
+        return best
+
+
+def measure_sgemm(n_threads: int) -> float:
+    with Child(sys.executable, "sgemm.py") as child:
+        child("load", n_threads=n_threads)
+        child("multiply", n_pass=1)
+        best: float = child("multiply", n_pass=N_PASS)["flop_per_s"]
         return best
 
 
@@ -137,6 +173,7 @@ def describe_file(path: Path) -> dict[str, Any]:
         "path": str(path),
         "bytes": path.stat().st_size,
         "has_vision": "v.patch_embd.weight" in names,
+        "has_audio": "a.conv1.weight" in names,
         "decoder_bytes": decoder_bytes(reader) if "token_embd.weight" in names else None,
     }
 
@@ -166,10 +203,10 @@ def describe_machine(n_threads: int) -> dict[str, Any]:
     }
 
 
-def contenders(arguments: argparse.Namespace, n_ctx: int, has_vision: bool) -> list[Contender]:
+def contenders(arguments: argparse.Namespace, n_ctx: int, file: dict[str, Any]) -> list[Contender]:
     common = {"n_threads": arguments.threads, "n_ctx": n_ctx}
     model = {"model": str(arguments.model), **common}
-    found = [Contender("ours", sys.executable, "ours.py", model, has_vision)]
+    found = [Contender("ours", sys.executable, "ours.py", model, file["has_vision"], file["has_audio"])]
     if arguments.peer is None:
         return found
     mmproj = None if arguments.mmproj is None else str(arguments.mmproj)
@@ -216,12 +253,15 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         say(f"this machine is not idle (load {machine['load_average']:.1f}): figures will be off")
     files = [describe_file(path) for path in paths]
     n_ctx = max(arguments.prompt) + arguments.decode + N_SPARE
-    found = contenders(arguments, n_ctx, files[0]["has_vision"])
+    found = contenders(arguments, n_ctx, files[0])
     warm(paths)
-    bandwidth = []
+    bandwidth, products = [], []
     for number in range(1, arguments.repeat + 1):
         say(f"round {number} of {arguments.repeat}: bandwidth")
         bandwidth.append(measure_bandwidth(arguments.threads))
+        if files[0]["has_audio"]:
+            say(f"round {number} of {arguments.repeat}: matrix products")
+            products.append(measure_sgemm(arguments.threads))
         for contender in found:
             say(f"round {number} of {arguments.repeat}: {contender.name}")
             measure(contender, arguments.prompt, arguments.decode)
@@ -230,10 +270,17 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         "files": files,
         "settings": {"prompt": arguments.prompt, "decode": arguments.decode, "repeat": arguments.repeat},
         "bandwidth_bytes_per_s": bandwidth,
+        "sgemm_flop_per_s": products,
         "decoder_bytes": {"ours": files[0]["decoder_bytes"]}
         | ({"peer": files[1]["decoder_bytes"]} if arguments.peer is not None else {}),
-        "contenders": [{"name": c.name, "version": c.version, "samples": c.samples} for c in found],
+        "contenders": [_results(contender) for contender in found],
     }
+
+
+def _results(contender: Contender) -> dict[str, Any]:
+    found: dict[str, Any] = {"name": contender.name, "version": contender.version}
+    found["samples"] = contender.samples
+    return found | ({"audio_chunks_s": contender.chunks} if contender.chunks else {})
 
 
 def say(line: str) -> None:

@@ -2,13 +2,15 @@
 
 python benchmarks/make_full_size.py TOKENIZER_DIR -o model.gguf [--split llm.gguf mmproj.gguf]
 
-With --split the same weights are also written as two files, laid out as llama.cpp reads them. The tokenizer
-files are those of a checkpoint folder. Needs the packages minicpmo_convert and minicpmo_cpp.
+With --split the language model and the vision tower, F16 then, are also written as two files, laid out as
+llama.cpp reads them. The tokenizer files are those of a checkpoint folder. Needs the packages
+minicpmo_convert and minicpmo_cpp.
 """
 
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 import zlib
 from dataclasses import dataclass, replace
@@ -16,9 +18,10 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
+from full_size_speech import FullSizeSpeech
 from gguf import GGML_QUANT_VERSION, GGUFValueType
 from minicpmo_convert import names, recipe, tokenizer
-from minicpmo_convert.components import llm, vision
+from minicpmo_convert.components import audio, llm, vision
 from minicpmo_convert.convert import container_keys
 from minicpmo_convert.encoding import Blocks, block_size, encode, row_bytes
 from minicpmo_convert.error import ConvertError
@@ -34,6 +37,12 @@ N_POOL = 1 << 21  # values that a type's blocks are drawn from
 N_PLAIN = 256  # values that are drawn together where a type has no blocks
 N_POSITION = 70 * 70
 USUAL = {"max_slice_nums": 9, "use_image_id": True}
+AUDIO = {  # what config.json of the full-size member says: the defaults are those of a smaller encoder
+    **{"d_model": 1024, "encoder_layers": 24, "encoder_attention_heads": 16, "encoder_ffn_dim": 4096},
+    **{"num_mel_bins": 80, "max_source_positions": 1500},
+}
+MEDIA = ("f16", "q8_0", "bf16")
+OF_LLM = ("token_embd.", "blk.", "output_norm.", "output.")
 
 
 @dataclass(frozen=True)
@@ -73,6 +82,8 @@ def make_tensors(
     tensors: list[Tensor] = []
     for page, layer in names.expand(book, n_layer):
         name, shape = page.name_of(layer), page.shape_for(sizes)
+        if page.taps:
+            shape = (shape[0], math.prod(shape[1:]))
         kind = recipe.type_of(mix, random_tensor(name, shape, "f32"), n_layer, tied=False)
         tensors.append(random_tensor(name, shape, kind))
     return tensors
@@ -83,7 +94,7 @@ def write_split(
 ) -> None:
     """The same weights as llama.cpp's two files: names of the feed-forward matrices swapped, a table more."""
     of_vision = [tensor for tensor in tensors if tensor.name.startswith(("v.", "resampler."))]
-    of_llm = [tensor for tensor in tensors if tensor not in of_vision]
+    of_llm = [tensor for tensor in tensors if tensor.name.startswith(OF_LLM)]
     write(llm_path, _llm_keys(keys), [Output(tensor, tensor.type) for tensor in of_llm])
     swapped = [tensor.renamed(_swapped(tensor.name)) for tensor in of_vision]
     swapped.append(random_tensor("resampler.pos_embed_k", (N_POSITION, sizes["n_embd_llm"]), "f32"))
@@ -135,27 +146,58 @@ def _clip_keys(keys: Metadata, sizes: dict[str, int]) -> Metadata:
     return found
 
 
-def make(folder: Path, target: Path, type_name: str, n_layer: int, split: tuple[Path, Path] | None) -> None:
+def _with_media(mix: recipe.Recipe, media: str | None) -> recipe.Recipe:
+    if media is None:
+        return mix
+    return replace(mix, media=media, media_file_type=RECIPES[media].file_type)
+
+
+def make(
+    folder: Path,
+    target: Path,
+    type_name: str,
+    media: str | None,
+    n_layer: int,
+    split: tuple[Path, Path] | None,
+    speaks: bool,
+) -> None:
     family = O_4_5
     config = Facts(
-        {"num_hidden_layers": n_layer, "drop_vision_last_layer": False, "vision_config": {"num_channels": 3}},
-        "the family's defaults",
+        {
+            "num_hidden_layers": n_layer,
+            "drop_vision_last_layer": False,
+            "vision_config": {"num_channels": 3},
+            "audio_config": AUDIO,
+        },
+        "the full size",
     )
     path = folder / "preprocessor_config.json"
     preprocessor = Facts.read(path) if path.exists() else Facts(dict(USUAL), path.name)
     llm_sizes = llm.read_sizes(config, family)
     vision_sizes = vision.read_sizes(config, family, N_POSITION, llm_sizes["n_embd"])
-    mix = replace(RECIPES[type_name], media="f16", media_file_type=RECIPES["f16"].file_type)
+    audio_sizes = audio.read_sizes(config, family, llm_sizes["n_embd"])
+    mix = _with_media(RECIPES[type_name], media)
+    seeing = mix if split is None else _with_media(mix, "f16")  # llama.cpp's file holds the same weights
 
     tensors = make_tensors((*names.LLM, names.LLM_HEAD), llm_sizes, n_layer, mix)
-    tensors += make_tensors(names.VISION, vision_sizes, vision_sizes["n_run"], mix)
-    tensors += make_tensors((*names.RESAMPLER, names.RESAMPLER_WIDEN), vision_sizes, 0, mix)
-    keys = container_keys(family, mix.file_type, mix.media_file_type)
+    tensors += make_tensors(names.VISION, vision_sizes, vision_sizes["n_run"], seeing)
+    tensors += make_tensors((*names.RESAMPLER, names.RESAMPLER_WIDEN), vision_sizes, 0, seeing)
+    tensors += make_tensors(names.AUDIO, audio_sizes, audio_sizes["n_layer"], mix)
+    tensors += make_tensors(names.AUDIO_PROJECTOR, audio_sizes, 0, mix)
+    speech = FullSizeSpeech(llm_sizes["n_embd"], random_tensor) if speaks else None
+    spoken = speech.take_tensors() if speech is not None else []
+    recipes = {"llm": mix, "vision": seeing, "audio": mix} | ({"tts": mix, "t2w": mix} if speaks else {})
+    keys = container_keys(family, {module: each.file_type_of(module) for module, each in recipes.items()})
     keys.text("general.name", f"{family.title}, random weights")
     llm.write_keys(keys, config, family, llm_sizes)
     vision.write_keys(keys, config, preprocessor, family, vision_sizes)
+    audio.write_keys(keys, config, preprocessor, audio_sizes)
+    if speech is not None:
+        speech.write_keys(keys)
     tokenizer.write_keys(keys, folder, preprocessor, family, llm_sizes["n_vocab"])
-    write(target, keys, [Output(tensor, tensor.type) for tensor in tensors])
+    outputs = [Output(tensor, tensor.type) for tensor in tensors]
+    outputs += [Output(each, recipe.type_of(mix, each, n_layer, tied=False)) for each in spoken]
+    write(target, keys, outputs)
     if split is not None:
         write_split(keys, tensors, vision_sizes, *split)
 
@@ -166,13 +208,25 @@ def main() -> int:
     )
     parser.add_argument("folder", type=Path, metavar="TOKENIZER_DIR")
     parser.add_argument("-o", "--output", type=Path, required=True)
-    parser.add_argument("--type", choices=list(RECIPES), default="q4_k_m", help="of the language model")
+    parser.add_argument("--type", choices=list(RECIPES), default="q4_k_m", help="minicpmo-convert's recipe")
+    parser.add_argument("--media", choices=MEDIA, help="of vision and audio, if not the recipe's own")
     parser.add_argument("--layers", type=int, default=36, help="of the language model; fewer for a quick try")
+    parser.add_argument(
+        "--speech", action="store_true", help="with what speaks: codes, flow, original vocoder"
+    )
     parser.add_argument("--split", type=Path, nargs=2, metavar=("LLM_GGUF", "MMPROJ_GGUF"))
     arguments = parser.parse_args()
     split = tuple(arguments.split) if arguments.split is not None else None
     try:
-        make(arguments.folder, arguments.output, arguments.type, arguments.layers, split)
+        make(
+            arguments.folder,
+            arguments.output,
+            arguments.type,
+            arguments.media,
+            arguments.layers,
+            split,
+            arguments.speech,
+        )
     except (ConvertError, OSError) as error:
         print(f"make_full_size: {error}", file=sys.stderr)
         return 1

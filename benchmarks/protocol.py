@@ -8,8 +8,9 @@ from __future__ import annotations
 import json
 import os
 import sys
-from pathlib import Path
 from typing import Any
+
+from memory import peak_bytes
 
 SIDE = 448  # pixels: a picture of one slice
 SEED = 1
@@ -33,15 +34,3 @@ def _run(subject: Any, method: str, arguments: dict[str, Any]) -> dict[str, Any]
         return {"peak_bytes": peak_bytes()}
     result: dict[str, Any] = getattr(subject, method)(**arguments)
     return result
-
-
-def peak_bytes() -> int:
-    """The most memory that this process ever held, mapped pages of files included."""
-    status = Path("/proc/self/status")
-    if status.exists():
-        for line in status.read_text().splitlines():
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1]) * 1024
-    import resource  # elsewhere than on Linux
-
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -7,10 +7,14 @@ from statistics import median
 from typing import Any
 
 RATE, COST = "rate", "cost"  # more is better, less is better
+AUDIO = (
+    *("audio chunk", "audio chunk first", "audio chunk last", "audio chunk rate"),
+    *("audio 30 s", "audio 30 s rate", "memory with audio"),
+)
 
 
 def kind_of(figure: str) -> str:
-    return RATE if figure.startswith(("prefill", "decode")) else COST
+    return RATE if figure.startswith(("prefill", "decode")) or figure.endswith("rate") else COST
 
 
 def summarise(results: dict[str, Any]) -> dict[str, Any]:
@@ -19,7 +23,7 @@ def summarise(results: dict[str, Any]) -> dict[str, Any]:
     bandwidth = max(results["bandwidth_bytes_per_s"])
     figures: dict[str, Any] = {}
     prompts = [f"prefill {n_token}" for n_token in results["settings"]["prompt"]]
-    for figure in ("load", "vision", *prompts, "decode", "memory"):
+    for figure in ("load", "vision", *prompts, "decode", "memory", *AUDIO):
         if figure not in ours["samples"]:
             continue
         samples = ours["samples"][figure]
@@ -36,7 +40,14 @@ def summarise(results: dict[str, Any]) -> dict[str, Any]:
         size = results["decoder_bytes"]["ours" if contender is ours else "peer"]
         if size is not None:
             shares[contender["name"]] = median(contender["samples"]["decode"]) * size / bandwidth
-    return {"figures": figures, "bandwidth_bytes_per_s": bandwidth, "decode_share_of_bandwidth": shares}
+    summary = {"figures": figures, "bandwidth_bytes_per_s": bandwidth, "decode_share_of_bandwidth": shares}
+    if results["sgemm_flop_per_s"]:
+        summary["sgemm_flop_per_s"] = max(results["sgemm_flop_per_s"])
+        summary["audio_share_of_sgemm"] = {
+            figure: median(ours["samples"][f"{figure} rate"]) / summary["sgemm_flop_per_s"]
+            for figure in ("audio chunk", "audio 30 s")
+        }
+    return summary
 
 
 def _compare(figure: str, ours: dict[str, Any], rivals: list[dict[str, Any]]) -> dict[str, Any]:
@@ -73,6 +84,7 @@ def _lines(results: dict[str, Any]) -> Iterator[str]:
         head,
         *(_row(results, figure, names) for figure in summary["figures"]),
         _share_row(summary, names),
+        *_audio_share_rows(summary),
     ]
     widths = [max(len(row[i]) for row in rows if i < len(row)) for i in range(len(head))]
     for row in rows:
@@ -80,6 +92,9 @@ def _lines(results: dict[str, Any]) -> Iterator[str]:
     yield ""
     spread = [round(value / 1e9, 1) for value in results["bandwidth_bytes_per_s"]]
     yield f"read bandwidth {max(spread)} GB/s, the best of {spread} (one measurement a round)"
+    if "sgemm_flop_per_s" in summary:
+        spread = [round(value / 1e9) for value in results["sgemm_flop_per_s"]]
+        yield f"float32 matrix products {max(spread)} GFLOP/s, the best of {spread} (one measurement a round)"
 
 
 def _row(results: dict[str, Any], figure: str, names: list[str]) -> list[str]:
@@ -100,12 +115,21 @@ def _share_row(summary: dict[str, Any], names: list[str]) -> list[str]:
     return ["decode, share of bandwidth", *(f"{shares[n]:.0%}" if n in shares else "-" for n in names)]
 
 
+def _audio_share_rows(summary: dict[str, Any]) -> Iterator[list[str]]:
+    for figure, share in summary.get("audio_share_of_sgemm", {}).items():
+        yield [f"{figure}, share of float32 products", f"{share:.0%}"]
+
+
 def _cell(samples: list[float], scale: float) -> str:
     low, middle, high = (value * scale for value in (min(samples), median(samples), max(samples)))
     return f"{middle:.2f} ({low:.2f}..{high:.2f})"
 
 
 def _unit(figure: str) -> tuple[str, float]:
-    if kind_of(figure) == RATE:
-        return "tok/s", 1.0
-    return ("GB", 1e-9) if figure == "memory" else ("s", 1.0)
+    if figure.startswith("memory"):
+        return "GB", 1e-9
+    if figure.endswith("rate"):
+        return "GFLOP/s", 1e-9
+    if figure.startswith("audio chunk"):
+        return "ms", 1e3
+    return ("tok/s" if kind_of(figure) == RATE else "s"), 1.0

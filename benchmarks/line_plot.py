@@ -1,0 +1,65 @@
+"""One line over time as an SVG picture."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from xml.sax.saxutils import escape
+
+WIDTH, HEIGHT = 720, 300
+LEFT, RIGHT, TOP, BOTTOM = 64, 24, 48, 48  # margins
+STYLE = (
+    "text { font: 13px system-ui, sans-serif; fill: #444 } .title { font-size: 15px; fill: #111 } "
+    ".grid { stroke: #ddd } .line { fill: none; stroke: #1f6feb; stroke-width: 2 }"
+)
+
+
+def svg(title: str, x_label: str, y_label: str, points: Sequence[tuple[float, float]]) -> str:
+    """Both axes begin at 0, so that what looks flat is."""
+    return "\n".join(_lines(title, x_label, y_label, points)) + "\n"
+
+
+def _lines(title: str, x_label: str, y_label: str, points: Sequence[tuple[float, float]]) -> Iterator[str]:
+    x_step, x_end = _steps(max(x for x, _ in points))
+    y_step, y_end = _steps(max(y for _, y in points))
+
+    def at(x: float, y: float) -> tuple[float, float]:
+        across = LEFT + x / x_end * (WIDTH - LEFT - RIGHT)
+        return across, HEIGHT - BOTTOM - y / y_end * (HEIGHT - TOP - BOTTOM)
+
+    yield f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" role="img">'
+    yield f"<title>{escape(title)}</title><style>{STYLE}</style>"
+    yield f'<rect width="{WIDTH}" height="{HEIGHT}" rx="6" fill="#fff"/>'
+    yield _text(LEFT, 28, title, "start", "title")
+    for value in _ticks(y_step, y_end):
+        x, y = at(0, value)
+        yield f'<path class="grid" d="M{x:.1f} {y:.1f}H{WIDTH - RIGHT}"/>'
+        yield _text(x - 8, y + 4, f"{value:g}", "end")
+    for value in _ticks(x_step, x_end):
+        x, y = at(value, 0)
+        yield _text(x, y + 18, f"{value:g}", "middle")
+    yield _text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 10, x_label, "middle")
+    yield (
+        f'<text transform="rotate(-90)" x="{-(TOP + HEIGHT - BOTTOM) / 2:.1f}" y="18" text-anchor="middle">'
+        f"{escape(y_label)}</text>"
+    )
+    pairs = " ".join("{:.1f},{:.1f}".format(*at(x, y)) for x, y in points)
+    yield f'<polyline class="line" points="{pairs}"/>'
+    yield "</svg>"
+
+
+def _text(x: float, y: float, text: str, anchor: str, kind: str = "") -> str:
+    chosen = f' class="{kind}"' if kind else ""
+    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}"{chosen}>{escape(text)}</text>'
+
+
+def _steps(most: float) -> tuple[float, float]:
+    """Between four and ten round steps up to `most` or a little more: (step, end)."""
+    most = max(most, 1e-9)
+    power = 10.0 ** math.floor(math.log10(most))
+    step = next(power * part for part in (0.1, 0.2, 0.25, 0.5, 1.0) if most / (power * part) <= 8)
+    return step, math.ceil(most / step - 1e-9) * step
+
+
+def _ticks(step: float, end: float) -> Iterator[float]:
+    yield from (step * i for i in range(round(end / step) + 1))
