@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
-#include <numbers>
 
+#include "audio/window.h"
 #include "base/error.h"
 
 namespace minicpmo {
@@ -30,26 +30,7 @@ const MelConfig& checked(const MelConfig& config) {
     check<ArgumentError>(config.max_samples % config.hop == 0,
                          "[mel] expected a multiple of {}, got {} (max_samples)", config.hop,
                          config.max_samples);
-    check<ArgumentError>(config.n_mel > 0 && config.n_mel <= config.n_fft / 2 + 1,
-                         "[mel] expected 1 to {} bands, got {} (n_mel)", config.n_fft / 2 + 1, config.n_mel);
     return config;
-}
-
-// Slaney's scale: linear up to 1000 Hz, logarithmic above.
-constexpr double kBreakHz = 1000.0;
-constexpr double kBreakMel = 15.0;
-constexpr double kHzPerMel = kBreakHz / kBreakMel;
-constexpr double kOctaves = 6.4;  // 27 mels are this factor
-constexpr double kMelPerOctaves = 27.0;
-
-double mel_of(double hz) {
-    if (hz < kBreakHz) return hz / kHzPerMel;
-    return kBreakMel + std::log(hz / kBreakHz) * (kMelPerOctaves / std::log(kOctaves));
-}
-
-double hz_of(double mel) {
-    if (mel < kBreakMel) return mel * kHzPerMel;
-    return kBreakHz * std::exp((mel - kBreakMel) * (std::log(kOctaves) / kMelPerOctaves));
 }
 
 }  // namespace
@@ -84,38 +65,11 @@ float SampleLine::at(int64_t i) const {
                                                                       : 0.0F;
 }
 
-LogMel::LogMel(const MelConfig& config) : config_(checked(config)), fft_(config.n_fft) {
-    // Hann's window as torch.hann_window rounds it, whose angles are float32. Beside loud bands the
-    // difference shows: 2e-5 in the features of quiet ones.
-    const auto step = static_cast<float>(2.0 * std::numbers::pi / config_.n_fft);
-    for (int i = 0; i < config_.n_fft; ++i) {
-        const float angle = static_cast<float>(i) * step;
-        const auto cosine = static_cast<float>(std::cos(static_cast<double>(angle)));
-        window_.push_back(0.5F - 0.5F * cosine);
-    }
-    make_bands();
-}
-
-void LogMel::make_bands() {
-    const double top_hz = config_.sample_rate / 2.0;
-    const double mel_step = mel_of(top_hz) / (config_.n_mel + 1);
-    const double hz_step = top_hz / n_half();  // from bin to bin
-    for (int i = 0; i < config_.n_mel; ++i) {
-        const double left = hz_of(i * mel_step);
-        const double mid = hz_of((i + 1) * mel_step);
-        const double right = hz_of((i + 2) * mel_step);
-        Band band{0, 0, weights_.size()};
-        for (int bin = 0; bin < fft_.n_bin(); ++bin) {
-            const double hz = bin * hz_step;
-            const double height = std::min((hz - left) / (mid - left), (right - hz) / (right - mid));
-            if (height <= 0) continue;
-            if (band.count == 0) band.first = static_cast<size_t>(bin);
-            ++band.count;
-            weights_.push_back(static_cast<float>(height * (2.0 / (right - left))));
-        }
-        bands_.push_back(band);
-    }
-}
+LogMel::LogMel(const MelConfig& config)
+    : config_(checked(config)),
+      fft_(config.n_fft),
+      bank_({MelScale::slaney, config.n_mel, config.n_fft, config.sample_rate, 0, config.sample_rate / 2.0}),
+      window_(hann_window(config.n_fft)) {}
 
 std::vector<float> LogMel::log_powers(const SampleLine& line, int64_t first, int64_t end) const {
     const auto n_fft = static_cast<size_t>(config_.n_fft);
@@ -124,7 +78,8 @@ std::vector<float> LogMel::log_powers(const SampleLine& line, int64_t first, int
     std::vector<std::complex<float>> bins(static_cast<size_t>(fft_.n_bin()));
     std::vector<float> powers(bins.size());
     std::vector<float> out;
-    out.reserve(static_cast<size_t>(std::max<int64_t>(end - first, 0)) * bands_.size());
+    std::vector<float> bands(static_cast<size_t>(config_.n_mel));
+    out.reserve(static_cast<size_t>(std::max<int64_t>(end - first, 0)) * bands.size());
     for (int64_t t = first; t < end; ++t) {
         const int64_t start = t * config_.hop - n_half();
         const int64_t local = start - line.first;
@@ -138,12 +93,8 @@ std::vector<float> LogMel::log_powers(const SampleLine& line, int64_t first, int
         fft_.forward(frame, bins);
         std::transform(bins.begin(), bins.end(), powers.begin(),
                        [](std::complex<float> z) { return std::norm(z); });
-        for (const Band& band : bands_) {
-            float power = 0;
-            for (size_t i = 0; i < band.count; ++i)
-                power += weights_[band.offset + i] * powers[band.first + i];
-            out.push_back(std::log10(std::max(power, kLeastPower)));
-        }
+        bank_.apply(powers, bands);
+        for (const float power : bands) out.push_back(std::log10(std::max(power, kLeastPower)));
     }
     return out;
 }
@@ -153,11 +104,27 @@ void LogMel::scale(std::span<float> log_powers, LogFloor floor, float loudest) {
     for (float& x : log_powers) x = (std::max(x, least) + 4.0F) / 4.0F;
 }
 
-Array<float> LogMel::offline(std::span<const float> samples, LogFloor floor) const {
+void LogMel::check_recording(std::span<const float> samples) const {
     check_samples(samples);
     check<ArgumentError>(samples.size() <= static_cast<size_t>(config_.max_samples),
                          "[mel] expected at most {} samples, got {} (cut longer sound into pieces)",
                          config_.max_samples, samples.size());
+}
+
+Array<float> LogMel::mirrored(std::span<const float> samples) const {
+    check_recording(samples);
+    const auto n_sample = static_cast<int64_t>(samples.size());
+    check<ArgumentError>(n_sample > n_half() && n_sample >= config_.hop,
+                         "[mel] expected more than {} samples, got {}", std::max(n_half(), config_.hop - 1),
+                         n_sample);
+    Array<float> mel({config_.n_mel, n_sample / config_.hop});
+    mel.data = log_powers({samples, 0, 0, n_sample}, 0, mel.dim(1));
+    scale(mel.data, LogFloor::dynamic, *std::max_element(mel.data.begin(), mel.data.end()));
+    return mel;
+}
+
+Array<float> LogMel::offline(std::span<const float> samples, LogFloor floor) const {
+    check_recording(samples);
     const auto n_sample = static_cast<int64_t>(samples.size());
     const int n_frame = mel_frames(n_sample, config_.hop);
     Array<float> mel({config_.n_mel, n_frame});

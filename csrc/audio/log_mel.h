@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "audio/fft.h"
+#include "audio/mel_bank.h"
 #include "base/array.h"
 
 namespace minicpmo {
@@ -52,6 +53,9 @@ public:
     // A whole recording of at most max_samples -> [n_mel, n_frame], n_frame = mel_frames(samples). The frames
     // at its end see silence, as if it were filled up to max_samples.
     Array<float> offline(std::span<const float> samples, LogFloor floor = LogFloor::dynamic) const;
+    // The same of a clip by itself: mirrored at both ends, so more than n_fft / 2 samples; floor(samples /
+    // hop) frames.
+    Array<float> mirrored(std::span<const float> samples) const;
 
     // log10 of the powers of frames [first, end), at least -10 -> [n_mel, end - first]
     std::vector<float> log_powers(const SampleLine& line, int64_t first, int64_t end) const;
@@ -59,19 +63,13 @@ public:
     static void scale(std::span<float> log_powers, LogFloor floor, float loudest);
 
 private:
-    struct Band {  // a triangle over `count` bins from `first`; weights_[offset ...]
-        size_t first = 0;
-        size_t count = 0;
-        size_t offset = 0;
-    };
-    void make_bands();
+    void check_recording(std::span<const float> samples) const;
     int n_half() const { return config_.n_fft / 2; }  // samples that a frame sees on either side
 
     MelConfig config_;
     RealFft fft_;
+    MelBank bank_;
     std::vector<float> window_;  // [n_fft], Hann
-    std::vector<Band> bands_;    // [n_mel]
-    std::vector<float> weights_;
 };
 
 }  // namespace minicpmo

@@ -216,3 +216,22 @@ TEST_CASE("settings that make no spectrogram are refused") {
         CHECK_THROWS_AS(LogMel{config}, ArgumentError);
     }
 }
+
+TEST_CASE("a clip by itself has only whole frames, mirrored at its end, of loudness measured in it alone") {
+    const LogMel mel({.n_mel = 128});
+    std::vector<float> samples(2000);
+    Rng rng{12, 0};
+    for (float& x : samples) x = static_cast<float>(2.0 * rng.uniform() - 1.0);
+    const Array<float> clip = mel.mirrored(samples);
+    REQUIRE(clip.dim(0) == 128);
+    REQUIRE(clip.dim(1) == 12);
+    // A clip whose mirror image follows looks the same to every frame.
+    std::vector<float> unfolded = samples;
+    unfolded.insert(unfolded.end(), samples.rbegin() + 1, samples.rend());
+    std::vector<float> logs = mel.log_powers({unfolded, 0, 0, 1 << 20}, 0, 12);
+    LogMel::scale(logs, LogFloor::dynamic, *std::max_element(logs.begin(), logs.end()));
+    CHECK(logs == clip.data);
+    CHECK(mel.mirrored(std::vector<float>(samples.begin(), samples.begin() + 201)).dim(1) == 1);
+    CHECK_THROWS_AS(mel.mirrored(std::vector<float>(200)), ArgumentError);
+    CHECK_THROWS_AS(mel.mirrored(std::vector<float>(480001)), ArgumentError);
+}
