@@ -49,6 +49,10 @@ Model::Model(std::shared_ptr<const GgufFile> file, const LoadOptions& options)
             fail<ModelFileError>("{} ({})", error.what(), file->path().string());
         }
     }
+    if (SpeechModel::is_in(*file)) {
+        speech_.emplace(*file, config_.llm.decoder.n_embd, weights_->root());
+        config_.modules.emplace_back("speech");
+    }
     for (const std::string& name : weights_->unused()) log(LogLevel::debug, "unused tensor " + name);
 }
 
@@ -64,6 +68,13 @@ const AudioEncoder& Model::audio() const {
                                  "[model] expected a model that hears, got one without an audio encoder ({})",
                                  config_.name);
     return *audio_;
+}
+
+const SpeechModel& Model::speech() const {
+    check<UnsupportedModelError>(speech_.has_value(),
+                                 "[model] expected a model that speaks, got one without a voice ({})",
+                                 config_.name);
+    return *speech_;
 }
 
 Model::Forward Model::forward(const DecoderInput& input) const {

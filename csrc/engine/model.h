@@ -6,6 +6,7 @@
 #include <optional>
 
 #include "engine/model_config.h"
+#include "engine/speech_model.h"
 #include "models/audio_encoder.h"
 #include "models/vision_encoder.h"
 
@@ -27,6 +28,8 @@ public:
     const Head& head() const { return head_; }
     const VisionEncoder& vision() const;  // throws UnsupportedModelError if the file has none
     const AudioEncoder& audio() const;    // the same
+    const SpeechModel& speech() const;    // the same
+    bool has_speech() const { return speech_.has_value(); }
     std::shared_ptr<const LogMel> log_mel() const { return log_mel_; }  // of its ears; absent like them
     std::shared_ptr<const Backend> backend() const { return backend_; }
     size_t file_bytes() const { return weights_->file().n_bytes(); }
@@ -52,6 +55,7 @@ private:
     std::optional<VisionEncoder> vision_;
     std::optional<AudioEncoder> audio_;
     std::shared_ptr<const LogMel> log_mel_;
+    std::optional<SpeechModel> speech_;
 };
 
 // What "auto" means for the cache: as exact as the weights. F32 weights keep F32, everything else F16.

@@ -168,6 +168,7 @@ TokenRoles read_token_roles(const GgufFile& file, int n_vocab) {
     roles.image_id_end = id("image_id_end");
     roles.audio_start = id("audio_start");
     roles.audio_end = id("audio_end");
+    roles.tts_eos = id("tts_eos");
     std::vector<int64_t> stop;
     if (file.has("minicpmo.tokens.stop")) {
         stop = file.get<std::vector<int64_t>>("minicpmo.tokens.stop");

@@ -47,6 +47,7 @@ struct TokenRoles {
     int32_t unk = -1, image_start = -1, image_end = -1, slice_start = -1, slice_end = -1;
     int32_t image_id_start = -1, image_id_end = -1;
     int32_t audio_start = -1, audio_end = -1;
+    int32_t tts_eos = -1;
     std::vector<int32_t> stop;  // a sampled one of these ends the answer
 };
 

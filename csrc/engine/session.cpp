@@ -193,6 +193,7 @@ std::optional<Piece> Session::next() {
     if (generated_.empty()) timings_.first_token_s = answer_watch_.seconds();
     const auto& stop = model_->config().tokens.stop;
     if (!options_.ignore_stop && std::find(stop.begin(), stop.end(), id) != stop.end()) return finish("stop");
+    if (options_.ends_with_speech && id == model_->config().tokens.tts_eos) return finish("stop");
     generated_.push_back(id);
     unread_ = id;
     return Piece{id, stream_.push(model_->tokenizer().bytes_of(id))};

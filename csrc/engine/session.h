@@ -26,9 +26,10 @@ struct GenerateOptions {
     int max_new_tokens = 4096;
     SamplingOptions sampling;
     bool enable_thinking = false;
-    std::optional<bool> use_tts;  // opens the answer with <|tts_bos|>; absent: if there was sound
-    bool ignore_stop = false;     // stop tokens are tokens like any other
-    bool keep_hidden = false;     // answer_hidden() has the states of the answer's tokens
+    std::optional<bool> use_tts;    // opens the answer with <|tts_bos|>; absent: if there was sound
+    bool ignore_stop = false;       // stop tokens are tokens like any other
+    bool ends_with_speech = false;  // <|tts_eos|> ends the answer too
+    bool keep_hidden = false;       // answer_hidden() has the states of the answer's tokens
 };
 
 struct Piece {

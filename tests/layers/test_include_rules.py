@@ -20,7 +20,7 @@ BELOW: dict[str, set[str]] = {
     "audio": {"base"},
     "kernels": {"base", "core"},
     "nn": {"base", "core", "kernels"},
-    "models": {"base", "core", "nn"},
+    "models": {"base", "core", "audio", "kernels", "nn"},
     "engine": {"base", "core", "text", "image", "audio", "models"},
     "api": {"base", "core", "text", "image", "audio", "models", "engine", "include"},
     "include": set(),
@@ -31,8 +31,13 @@ COMPOSED = {
     "audio_encoder": {"whisper_encoder"},
     "decoder": {"token_embedding"},
     "tts_lm": {"decoder", "token_embedding"},
-    "upsample_encoder": {"conformer"},
+    "conformer": {"stream_cache"},
+    "upsample_encoder": {"conformer", "stream_cache"},
+    "dit": {"stream_cache"},
+    "flow_matching": {"dit", "frame_cells", "stream_cache"},
     "flow": {"upsample_encoder", "dit", "flow_matching"},
+    "f0_predictor": {"causal_conv1d"},
+    "hift": {"causal_conv1d"},
     "vocoder": {"hift", "harmonic_source", "f0_predictor"},
 }
 FORBIDDEN_STEMS = {"utils", "util", "common", "impl", "misc", "helpers"}
@@ -154,4 +159,4 @@ def test_print_lines_per_room(capsys: pytest.CaptureFixture[str]) -> None:
             ", ".join(f"{room} {n}" for room, n in rows.items()),
             f"(sum {sum(rows.values())})",
         )
-    assert sum(rows.values()) <= 12000
+    assert sum(rows.values()) <= 20000  # docs/decisions/008

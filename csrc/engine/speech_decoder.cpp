@@ -1,0 +1,110 @@
+#include "engine/speech_decoder.h"
+
+#include <cmath>
+#include <numbers>
+
+#include "base/error.h"
+#include "base/rng.h"
+#include "base/stopwatch.h"
+
+namespace minicpmo {
+
+namespace {
+
+// NOTE: the reference draws the excitation's noise anew for every call, or reads a table of 300 s; a table of
+// 10 s repeats no sooner than an ear forgets it.
+constexpr int kNoiseSeconds = 10;
+
+// Box and Muller, A note on the generation of random normal deviates, 1958.
+std::vector<float> normal_noise(size_t n, float deviation, Rng rng) {
+    std::vector<float> noise(n);
+    for (size_t i = 0; i < n; i += 2) {
+        const double radius = std::sqrt(-2.0 * std::log(1.0 - rng.uniform()));
+        const double angle = 2.0 * std::numbers::pi * rng.uniform();
+        noise[i] = deviation * static_cast<float>(radius * std::cos(angle));
+        if (i + 1 < n) noise[i + 1] = deviation * static_cast<float>(radius * std::sin(angle));
+    }
+    return noise;
+}
+
+std::vector<float> uniform_noise(size_t n, Rng rng) {
+    std::vector<float> noise(n);
+    for (float& x : noise) x = static_cast<float>(rng.uniform());
+    return noise;
+}
+
+std::vector<float> excitation_noise(const VocoderConfig& config, uint64_t seed) {
+    const auto n = static_cast<size_t>(kNoiseSeconds) * static_cast<size_t>(config.source.sample_rate_hz) *
+                   static_cast<size_t>(config.source.n_harmonic);
+    const Rng rng{seed ^ 0x5EEDC0DEULL, 0};
+    return config.is_causal() ? uniform_noise(n, rng) : normal_noise(n, 1.0F, rng);
+}
+
+}  // namespace
+
+SpeechDecoder::SpeechDecoder(std::shared_ptr<const Model> model, const Voice& voice,
+                             const SpeechDecoderOptions& options)
+    : model_(std::move(model)), workspace_(model_->backend()) {
+    const SpeechModel& speech = model_->speech();
+    const SpeechFlowConfig& config = speech.flow_config();
+    check<ArgumentError>(options.n_step >= 0 && options.n_step <= Flow::kMaxSteps,
+                         "[speech] expected 1 to {} steps of the flow, or 0 for the model's own, got {}",
+                         Flow::kMaxSteps, options.n_step);
+    check_voice(voice, speech.voice_shape());
+    const auto n_noise = static_cast<size_t>(config.network.n_mel) * Flow::kMaxFrames;
+    flow_noise_ = normal_noise(n_noise, config.temperature, {options.seed, 0});
+    if (options.has_noise) source_noise_ = excitation_noise(speech.vocoder().config(), options.seed);
+
+    // NOTE: the reference's versions differ in what they let the flow expect behind the voice; as its newest
+    // one, the voice's own first codes.
+    const FlowPrompt prompt{voice.codes, voice.mel, voice.speaker.data};
+    const auto n_lookahead = static_cast<size_t>(config.network.encoder.n_lookahead);
+    std::vector<int32_t> lookahead(
+        voice.codes.begin(),
+        voice.codes.begin() + static_cast<std::ptrdiff_t>(std::min(n_lookahead, voice.codes.size())));
+    lookahead.resize(n_lookahead, config.silence_code);
+    voice_state_ = speech.flow().start(prompt, lookahead, flow_noise_,
+                                       options.n_step > 0 ? options.n_step : config.n_step, workspace_);
+    begin(false);
+}
+
+void SpeechDecoder::begin(bool opens_with_silence) {
+    const SpeechFlowConfig& config = model_->speech().flow_config();
+    flow_ = voice_state_;
+    vocoder_ = model_->speech().vocoder().start();
+    buffer_.assign(opens_with_silence ? static_cast<size_t>(config.network.encoder.n_lookahead) : 0,
+                   config.silence_code);
+    has_codes_ = false;
+    flow_s_ = vocoder_s_ = 0;
+}
+
+std::vector<float> SpeechDecoder::push(std::span<const int32_t> codes, bool is_last) {
+    const SpeechFlowConfig& config = model_->speech().flow_config();
+    const auto n_window = static_cast<size_t>(config.chunk_codes + config.network.encoder.n_lookahead);
+    buffer_.insert(buffer_.end(), codes.begin(), codes.end());
+    has_codes_ = has_codes_ || !codes.empty();
+    std::vector<float> samples;
+    const auto append = [&](const std::vector<float>& more) {
+        samples.insert(samples.end(), more.begin(), more.end());
+    };
+    while (buffer_.size() >= n_window) {
+        append(decode(std::span<const int32_t>(buffer_).first(n_window), false));
+        buffer_.erase(buffer_.begin(), buffer_.begin() + config.chunk_codes);
+    }
+    if (is_last && has_codes_) append(decode(buffer_, true));
+    if (is_last) buffer_.clear();
+    return samples;
+}
+
+std::vector<float> SpeechDecoder::decode(std::span<const int32_t> window, bool is_last) {
+    const SpeechModel& speech = model_->speech();
+    const Stopwatch flow_watch;
+    const Array<float> mel = speech.flow().next(window, is_last, flow_noise_, flow_, workspace_);
+    flow_s_ += flow_watch.seconds();
+    const Stopwatch vocoder_watch;
+    std::vector<float> samples = speech.vocoder().next(mel, is_last, source_noise_, vocoder_, workspace_);
+    vocoder_s_ += vocoder_watch.seconds();
+    return samples;
+}
+
+}  // namespace minicpmo

@@ -1,0 +1,72 @@
+#include "engine/spoken_answer.h"
+
+#include <algorithm>
+
+#include "base/error.h"
+
+namespace minicpmo {
+
+namespace {
+
+constexpr size_t kTokensPerChunk = 10;  // that are spoken together; reference: generate_chunk_size
+
+GenerateOptions for_speech(GenerateOptions options) {
+    options.keep_hidden = true;
+    options.ends_with_speech = true;
+    if (!options.use_tts) options.use_tts = true;
+    return options;
+}
+
+}  // namespace
+
+SpokenAnswer::SpokenAnswer(std::shared_ptr<const Model> model, Session& session, SpeechDecoder& decoder,
+                           const GenerateOptions& options, const SpeechStreamOptions& speech)
+    : session_(session), speech_(std::move(model), decoder, speech), is_whole_(speech.is_whole) {
+    session_.begin(for_speech(options));
+}
+
+void SpokenAnswer::interrupt() noexcept {
+    session_.interrupt();
+    speech_.interrupt();
+}
+
+// Tokens that are ready to be spoken: those whose states are known.
+void SpokenAnswer::feed(bool is_final) {
+    const Array<float>& hidden = session_.answer_hidden();  // [n_embd, n]
+    const auto n_ready = std::min(ids_.size(), static_cast<size_t>(hidden.dim(1)));
+    while (is_final ? true : !is_whole_ && n_ready >= n_fed_ + kTokensPerChunk) {
+        const size_t n = std::min(n_ready - n_fed_, is_whole_ ? n_ready : kTokensPerChunk);
+        SpokenTokens tokens;
+        tokens.is_final = is_final && n_fed_ + n == n_ready;
+        tokens.ids.assign(ids_.begin() + static_cast<std::ptrdiff_t>(n_fed_),
+                          ids_.begin() + static_cast<std::ptrdiff_t>(n_fed_ + n));
+        const auto n_embd = static_cast<size_t>(hidden.dim(0));
+        tokens.hidden.shape = {hidden.dim(0), static_cast<int64_t>(n)};
+        tokens.hidden.data.assign(hidden.data.begin() + static_cast<std::ptrdiff_t>(n_fed_ * n_embd),
+                                  hidden.data.begin() + static_cast<std::ptrdiff_t>((n_fed_ + n) * n_embd));
+        n_fed_ += n;
+        const bool was_final = tokens.is_final;
+        speech_.feed(std::move(tokens));
+        if (was_final) return;
+    }
+}
+
+std::optional<SpokenPiece> SpokenAnswer::next() {
+    if (std::optional<std::vector<float>> samples = speech_.poll())
+        return SpokenPiece{{}, std::move(*samples)};
+    if (!is_written_) {
+        if (std::optional<Piece> piece = session_.next()) {
+            if (piece->id >= 0) ids_.push_back(piece->id);
+            feed(false);
+            return SpokenPiece{std::move(piece), {}};
+        }
+        is_written_ = true;
+        check<InterruptedError>(session_.stop_reason() != "interrupted", "[speech] interrupted");
+        feed(true);
+    }
+    if (std::optional<std::vector<float>> samples = speech_.next())
+        return SpokenPiece{{}, std::move(*samples)};
+    return std::nullopt;
+}
+
+}  // namespace minicpmo

@@ -1,0 +1,40 @@
+#pragma once
+// SpokenAnswer: a session's answer, said as it is written: pieces of text and, between and after them, sound.
+// Used by one thread at a time; interrupt() from any. Reference: MiniCPMO.streaming_generate with
+// generate_audio.
+
+#include <optional>
+#include <vector>
+
+#include "engine/session.h"
+#include "engine/speech_stream.h"
+
+namespace minicpmo {
+
+struct SpokenPiece {  // one of the two
+    std::optional<Piece> text;
+    std::vector<float> samples;
+};
+
+class SpokenAnswer {
+public:
+    // Begins the answer. The session and the decoder are lent for its length.
+    SpokenAnswer(std::shared_ptr<const Model> model, Session& session, SpeechDecoder& decoder,
+                 const GenerateOptions& options, const SpeechStreamOptions& speech);
+
+    std::optional<SpokenPiece> next();  // nothing at the end
+    void interrupt() noexcept;
+    SpeechTimings timings() const { return speech_.timings(); }
+
+private:
+    void feed(bool is_final);
+
+    Session& session_;
+    SpeechStream speech_;
+    bool is_whole_;
+    std::vector<int32_t> ids_;  // of the answer
+    size_t n_fed_ = 0;          // tokens
+    bool is_written_ = false;
+};
+
+}  // namespace minicpmo
