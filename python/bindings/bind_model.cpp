@@ -11,6 +11,19 @@ namespace {
 
 using ModelPtr = std::shared_ptr<Model>;
 
+py::dict describe_speech(const SpeechModel& speech) {
+    using namespace py::literals;
+    const SpeechFlowConfig& flow = speech.flow_config();
+    const DecoderConfig& lm = speech.tts_config().lm.decoder;
+    std::vector<std::string> voices;
+    for (const Voice& voice : speech.voices()) voices.push_back(voice.name);
+    return py::dict("n_layer"_a = lm.n_layer, "n_embd"_a = lm.n_embd,
+                    "code_rate"_a = flow.network.token_rate_hz, "n_steps"_a = flow.n_step,
+                    "sample_rate"_a = speech.sample_rate(),
+                    "vocoder"_a = speech.vocoder().config().is_causal() ? "causal" : "original",
+                    "can_clone"_a = speech.can_clone(), "voices"_a = voices);
+}
+
 PyFacts describe(const Model& model) {
     using namespace py::literals;
     const ModelConfig& c = model.config();
@@ -39,6 +52,7 @@ PyFacts describe(const Model& model) {
                      "n_mel"_a = w.n_mel, "n_position"_a = w.n_position, "sample_rate"_a = a.mel.sample_rate,
                      "hop"_a = a.mel.hop, "pool_step"_a = a.encoder.pool_step, "chunk_s"_a = a.chunk_s);
     }
+    if (model.has_speech()) out["speech"] = describe_speech(model.speech());
     out["stop_tokens"] = c.tokens.stop;
     return out;
 }

@@ -8,6 +8,11 @@ namespace minicpmo::bindings {
 void bind_tokenizer(pybind11::module_& m);
 void bind_model(pybind11::module_& m);
 void bind_audio(pybind11::module_& m);
+void bind_tts(pybind11::module_& m);
+void bind_flow(pybind11::module_& m);
+void bind_vocoder(pybind11::module_& m);
+void bind_voice(pybind11::module_& m);
+void bind_speech(pybind11::module_& m);
 void bind_session(pybind11::module_& m);
 
 }  // namespace minicpmo::bindings

@@ -49,5 +49,10 @@ PYBIND11_MODULE(_core, m) {
     bindings::bind_model(m);
     bindings::bind_audio(m);
     bindings::bind_session(m);
+    bindings::bind_voice(m);
+    bindings::bind_tts(m);
+    bindings::bind_flow(m);
+    bindings::bind_vocoder(m);
+    bindings::bind_speech(m);
     bind_quantize(m);
 }

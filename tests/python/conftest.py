@@ -34,7 +34,8 @@ def convert_once(golden: Path, tmp_path_factory: pytest.TempPathFactory) -> Call
     def converted(name: str, type_name: str) -> Path:
         path = folder / f"{name}-{type_name}.gguf"
         if not path.exists():
-            convert(golden / name / "checkpoint", path, type_name)
+            data = Golden(golden / name)
+            convert(data.checkpoint, path, type_name, token2wav=[data.causal_vocoder])
         return path
 
     return converted

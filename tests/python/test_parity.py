@@ -10,9 +10,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from minicpmo_cpp import Model
+from minicpmo_cpp.parity.flow import compare_flow
 from minicpmo_cpp.parity.golden import Golden, Row, relative_l2, share_different, to_table
 from minicpmo_cpp.parity.hearing import compare_hearing
+from minicpmo_cpp.parity.tts import compare_tts
 from minicpmo_cpp.parity.understanding import CONVERSATIONS, compare_model
+from minicpmo_cpp.parity.vocoder import compare_vocoder
+from minicpmo_cpp.parity.voice import compare_voice
 
 MODULES = {
     "image": 31,
@@ -29,15 +33,34 @@ MODULES = {
     "audio placeholder": 4,
     "stream mel": 4,
     "stream": 4,
+    "tts logits": 1,
+    "flow encoder": 2,
+    "dit": 1,
+    "flow": 1,
+    "flow stream": 3,
+    "vocoder": 3,
+    "vocoder stream": 3,
+    "causal vocoder": 2,
+    "causal vocoder stream": 3,
+    "speech mel": 2,
+    "speech tokenizer": 1,
+    "speech codes": 1,
+    "fbank": 1,
+    "speaker": 1,
 }
 
 
 @pytest.fixture(scope="module")
 def rows(golden_set: Golden, golden_model: Model) -> list[Row]:
-    return [
-        *compare_model(golden_set, golden_model, "f32"),
-        *compare_hearing(golden_set, golden_model, "f32"),
-    ]
+    comparisons = (compare_model, compare_hearing, compare_tts, compare_flow, compare_vocoder, compare_voice)
+    return [row for compare in comparisons for row in compare(golden_set, golden_model, "f32")]
+
+
+def test_every_spoken_condition_equals_the_official_code(rows: list[Row]) -> None:
+    """Of one utterance, and of every unit of the duplex sessions that speaks."""
+    mine = [row for row in rows if row.module == "tts condition"]
+    assert len(mine) > 30
+    assert not [row for row in mine if not row.is_within]
 
 
 @pytest.mark.parametrize("module", MODULES)

@@ -15,14 +15,18 @@ from dataclasses import asdict
 from pathlib import Path
 
 from minicpmo_cpp.model import Model
+from minicpmo_cpp.parity.flow import compare_flow
 from minicpmo_cpp.parity.golden import Golden, Row, to_table
 from minicpmo_cpp.parity.hearing import compare_hearing
+from minicpmo_cpp.parity.tts import compare_tts
 from minicpmo_cpp.parity.understanding import (
     compare_model,
     compare_system_prompts,
     compare_tokenizer,
     compare_types,
 )
+from minicpmo_cpp.parity.vocoder import compare_vocoder
+from minicpmo_cpp.parity.voice import compare_voice
 from minicpmo_cpp.tokenizer import Tokenizer
 
 
@@ -37,11 +41,12 @@ def measure(golden: Path, tokenizer: Path, names: list[str], types: list[str]) -
             models = {}
             for type_name in dict.fromkeys(["f32", *types]):
                 path = Path(scratch) / f"{name}-{type_name}.gguf"
-                convert(data.checkpoint, path, type_name)
+                convert(data.checkpoint, path, type_name, token2wav=[data.causal_vocoder])
                 models[type_name] = Model.load(path)
             for type_name in types:
                 yield from compare_model(data, models[type_name], type_name)
-                yield from compare_hearing(data, models[type_name], type_name)
+                for compare in (compare_hearing, compare_tts, compare_flow, compare_vocoder, compare_voice):
+                    yield from compare(data, models[type_name], type_name)
                 if type_name != "f32":
                     yield from compare_types(data, models["f32"], models[type_name], type_name)
             models.clear()

@@ -33,6 +33,7 @@ class Golden:
     def __init__(self, folder: Path) -> None:
         self.name = folder.name
         self.checkpoint = folder / "checkpoint"
+        self.causal_vocoder = folder / "checkpoint" / "assets" / "token2wav_causal"
         self._folder = folder / "golden"
 
     def arrays(self, name: str) -> dict[str, NDArray[Any]]:
