@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "kernels/avx512.h"
 #include "kernels/pack_float.h"
+#include "kernels/row_products.h"
 #include "kernels/softmax_rows.h"
 
 namespace minicpmo::kernels {
@@ -177,8 +178,27 @@ void finish(const Operands& x, const Item& item) {
     }
 }
 
+// A single row does not pay for packing: its keys and values are read where they lie.
+void attend_alone(const Operands& x, Item& item, int64_t head_kv, const Scratch& s) {
+    const FloatRows keys = rows_of_head(x.k, head_kv);
+    const FloatRows values = rows_of_head(x.v, head_kv);
+    float* output = x.output(item, 0);
+    for (int64_t begin = item.keys.begin; begin < item.keys.end; begin += kKeys) {
+        const int64_t n = std::min(kKeys, item.keys.end - begin);
+        dot_rows(keys.from(begin), n, x.queries(item).data, x.d_head(), s.scores);
+        const ggml_fp16_t* mask = x.mask != nullptr ? x.mask_row(item, 0) + begin : nullptr;
+        const float factor = item.softmax[0].advance(s.scores, n, x.scale, mask);
+        if (item.has_output && factor != 1.0F) scale_row(output, x.d_value(), factor);
+        sum_rows(values.from(begin), n, s.scores, x.d_value(), output,
+                 item.has_output ? Store::add : Store::overwrite);
+        item.has_output = true;
+    }
+    finish(x, item);
+}
+
 // All items of the heads that read one key head, so that each chunk of keys is packed once.
 void attend_to_head(const Operands& x, int64_t head_kv, std::span<Item> items, const Scratch& s) {
+    if (items.size() == 1 && items[0].n_row == 1) return attend_alone(x, items[0], head_kv, s);
     VisibleRange all = {x.n_key(), 0};
     for (const Item& item : items) {
         all = {std::min(all.begin, item.keys.begin), std::max(all.end, item.keys.end)};

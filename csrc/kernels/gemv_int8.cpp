@@ -124,11 +124,43 @@ MINICPMO_TARGET_AVX512 float dot_q6_k(const char* row, const Int8Row& x, int64_t
     return _mm512_reduce_add_ps(total) - 32.0F * _mm512_reduce_add_ps(offset);
 }
 
+// Two blocks, the products of each times its scale. The instruction wants one side unsigned, so 128 is added
+// to the weights and what that adds to the sums is taken away, in integers.
+MINICPMO_TARGET_AVX512 inline __m512 add_signed(__m512 total, __m512i w, __m512i x, float low, float high) {
+    const __m512i offset = _mm512_set1_epi8(static_cast<char>(128));
+    const __m512i raised = _mm512_dpbusd_epi32(_mm512_setzero_si512(), _mm512_xor_si512(w, offset), x);
+    const __m512i dot = _mm512_sub_epi32(raised, _mm512_dpbusd_epi32(_mm512_setzero_si512(), offset, x));
+    const __m512 scale = _mm512_mask_blend_ps(0xff00, _mm512_set1_ps(low), _mm512_set1_ps(high));
+    return _mm512_fmadd_ps(_mm512_cvtepi32_ps(dot), scale, total);
+}
+
+MINICPMO_TARGET_AVX512 inline __m512i half_register(const int8_t* low) {
+    return _mm512_zextsi256_si512(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(low)));
+}
+
+MINICPMO_TARGET_AVX512 float dot_q8_0(const char* row, const Int8Row& x, int64_t n_in) {
+    __m512 total = _mm512_setzero_ps();
+    const auto* b = reinterpret_cast<const BlockQ8_0*>(row);
+    const int64_t n_block = n_in / 32;
+    int64_t i = 0;
+    for (; i + 1 < n_block; i += 2, b += 2) {
+        prefetch<2>(b);
+        total = add_signed(total, join(b[0].qs, b[1].qs), _mm512_loadu_si512(x.values + i * 32),
+                           _cvtsh_ss(b[0].d) * x.scales[i], _cvtsh_ss(b[1].d) * x.scales[i + 1]);
+    }
+    if (i < n_block) {
+        total = add_signed(total, half_register(b->qs), half_register(x.values + i * 32),
+                           _cvtsh_ss(b->d) * x.scales[i], 0.0F);
+    }
+    return _mm512_reduce_add_ps(total);
+}
+
 using DotFunction = float (*)(const char*, const Int8Row&, int64_t);
 
 DotFunction dot_function(ggml_type type) {
     if (type == GGML_TYPE_Q4_K) return dot_q4_k;
     if (type == GGML_TYPE_Q6_K) return dot_q6_k;
+    if (type == GGML_TYPE_Q8_0) return dot_q8_0;
     return nullptr;
 }
 

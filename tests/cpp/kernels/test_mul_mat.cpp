@@ -83,6 +83,7 @@ TEST_CASE("products of quantised weights are within the rounding of 8-bit activa
             }
         }
     }
+    CHECK(error_of_product(GGML_TYPE_Q8_0, 1120, 40, 1, 2) < kTolerance);  // an odd number of blocks
     CHECK(error_of_product(GGML_TYPE_Q8_0, 1120, 40, 9, 2) < kTolerance);  // a row that is no multiple of 64
     CHECK(error_of_product(GGML_TYPE_Q8_0, 1152, 100, 37, 2) < kTolerance);  // a row of the real vision tower
     CHECK(error_of_product(GGML_TYPE_Q4_0, 96, 40, 9, 3) < kTolerance);
