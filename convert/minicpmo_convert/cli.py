@@ -15,6 +15,7 @@ from minicpmo_convert.error import ConvertError
 from minicpmo_convert.merge import merge
 from minicpmo_convert.recipe import RECIPES
 from minicpmo_convert.requantize import requantize
+from minicpmo_convert.voices import add_voices, parse
 
 TypeName = Enum("TypeName", {name: name for name in RECIPES}, type=str)  # type: ignore[misc]
 DEFAULT = "q4_k_m"
@@ -30,10 +31,22 @@ def command(
         ),
     ] = None,
     *,
-    output: Annotated[Path, typer.Option("--output", "-o", help="GGUF file to write.")],
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            help="GGUF file to write; without it, --requantize IN_GGUF --voice adds to IN_GGUF itself.",
+        ),
+    ] = None,
     type: Annotated[
         TypeName | None,
-        typer.Option("--type", "-t", help="Type of the language model's matrices.", show_default=DEFAULT),
+        typer.Option(
+            "--type",
+            "-t",
+            help="Type of the language model's matrices; --requantize with --voice alone keeps types.",
+            show_default=DEFAULT,
+        ),
     ] = None,
     source: Annotated[
         Path | None,
@@ -60,6 +73,14 @@ def command(
             metavar="DIR", help="With --merge: tokenizer files that replace the vocabulary of LLM_GGUF."
         ),
     ] = None,
+    voice: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=FILE",
+            help="Recording that becomes a reference voice in the file; may be repeated. "
+            "A voice of that name is replaced.",
+        ),
+    ] = None,
 ) -> None:
     """Convert a MiniCPM-o checkpoint to one GGUF file, or requantize such a file, or merge published ones."""
     if (checkpoint is not None) + (source is not None) + (pair is not None) != 1:
@@ -74,12 +95,23 @@ def command(
         raise typer.BadParameter("--tokenizer goes with --merge")
     if checkpoint is None and token2wav:
         raise typer.BadParameter("--token2wav goes with CHECKPOINT_DIR")
+    if pair is not None and voice:
+        raise typer.BadParameter("--voice goes with CHECKPOINT_DIR or --requantize")
+    keeps_types = source is not None and type is None and bool(voice)
+    if output is None and keeps_types:
+        output = source
+    if output is None:
+        raise typer.BadParameter("give --output, the GGUF file to write")
     kind = type.value if type is not None else DEFAULT
     try:
+        voices = parse(voice or ())
         if checkpoint is not None:
-            size = convert(checkpoint, output, kind, typer.echo, token2wav or ())
+            size = convert(checkpoint, output, kind, typer.echo, token2wav or (), voices)
+        elif source is not None and keeps_types:
+            size = add_voices(source, output, voices)
+            kind = "types as they were"
         elif source is not None:
-            size = requantize(source, output, kind, typer.echo)
+            size = requantize(source, output, kind, typer.echo, voices)
         else:
             assert pair is not None
             size = merge(*pair, output, tokenizer, lambda line: typer.echo(line, err=True))

@@ -16,7 +16,8 @@ from minicpmo_convert.families import Family, recognise
 from minicpmo_convert.metadata import Metadata
 from minicpmo_convert.recipe import RECIPES
 from minicpmo_convert.speech import Speech
-from minicpmo_convert.writer import ARCHITECTURE, Output, write
+from minicpmo_convert.voices import read_recordings, write_with
+from minicpmo_convert.writer import ARCHITECTURE, Output
 
 VERSION = 1  # of the layout: minicpmo.version
 MODULES = ("llm", "vision", "audio", "tts", "t2w", "s3", "spk")
@@ -29,12 +30,15 @@ def convert(
     type_name: str,
     say: Say = lambda line: None,
     token2wav: Sequence[Path] = (),
+    voices: Mapping[str, Path] | None = None,
 ) -> int:
     """Converts the checkpoint in `folder`; returns the size of the file written, in bytes.
 
     `token2wav` are folders of the files that turn speech codes into sound, beside the one in the checkpoint.
+    `voices` are recordings by name that become reference voices in the file.
     """
     check(type_name in RECIPES, f"[recipe] expected one of {', '.join(RECIPES)}, got {type_name!r} (--type)")
+    recordings = read_recordings(voices or {})
     checkpoint = Checkpoint(folder)
     config, preprocessor = checkpoint.facts("config.json"), checkpoint.facts("preprocessor_config.json")
     family = recognise(config, preprocessor)
@@ -70,7 +74,7 @@ def convert(
 
     tied = all(tensor.name != "output.weight" for tensor in tensors)
     outputs = [Output(t, recipes.type_of(recipe, t, llm_sizes["n_layer"], tied)) for t in tensors]
-    write(target, keys, outputs)
+    write_with(target, keys, outputs, recordings)
     return target.stat().st_size
 
 

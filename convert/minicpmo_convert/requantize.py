@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from minicpmo_convert import recipe as recipes
@@ -11,16 +12,27 @@ from minicpmo_convert.error import ConvertError, check
 from minicpmo_convert.gguf_file import ALIGNMENT, GgufFile
 from minicpmo_convert.metadata import Metadata
 from minicpmo_convert.recipe import RECIPES, Recipe
-from minicpmo_convert.writer import ARCHITECTURE, Output, write
+from minicpmo_convert.voices import read_recordings, write_with
+from minicpmo_convert.writer import ARCHITECTURE, Output
 
 
-def requantize(source: Path, target: Path, type_name: str, say: Say = lambda line: None) -> int:
-    """Writes `source` again with its matrices in another type; returns the size of the new file in bytes."""
+def requantize(
+    source: Path,
+    target: Path,
+    type_name: str,
+    say: Say = lambda line: None,
+    voices: Mapping[str, Path] | None = None,
+) -> int:
+    """Writes `source` again with its matrices in another type; returns the size of the new file in bytes.
+
+    `voices` are recordings by name: the file's voices, which stay, are joined or replaced by these.
+    """
     check(type_name in RECIPES, f"[recipe] expected one of {', '.join(RECIPES)}, got {type_name!r} (--type)")
     recipe = RECIPES[type_name]
     check(source.is_file(), f"[requantize] expected a GGUF file, got {source}")
     same = target.exists() and target.samefile(source)
     check(not same, f"[requantize] expected an output other than the input, got {target}")
+    recordings = read_recordings(voices or {})
     file = GgufFile(source)
     n_layer = _read_layer_count(file)
 
@@ -34,7 +46,7 @@ def requantize(source: Path, target: Path, type_name: str, say: Say = lambda lin
     again = sum(o.type != o.tensor.type and o.tensor.type not in PLAIN for o in outputs)
     if again:
         say(f"{again} tensors are quantized already and lose precision twice: better convert the checkpoint")
-    write(target, _keys(file, recipe), outputs)
+    write_with(target, _keys(file, recipe), outputs, recordings)
     return target.stat().st_size
 
 

@@ -32,7 +32,7 @@ class Output:
 
 
 def write(target: Path, keys: Metadata, outputs: Sequence[Output]) -> None:
-    with _replacing(target) as part:
+    with replacing(target) as part:
         _write_header(part, keys, outputs)
         with part.open("ab") as file, _progress(outputs) as bar:
             for output in outputs:
@@ -47,7 +47,7 @@ def write(target: Path, keys: Metadata, outputs: Sequence[Output]) -> None:
 
 
 @contextlib.contextmanager
-def _replacing(target: Path) -> Iterator[Path]:
+def replacing(target: Path) -> Iterator[Path]:
     """A file beside the target that takes its place at the end, and is removed if there is no such end."""
     check(not target.is_dir(), f"[output] expected a file name, got a folder ({target})")
     check(target.parent.is_dir(), f"[output] expected an existing folder, got {target.parent}")

@@ -5,14 +5,15 @@ from pathlib import Path
 import minicpmo_cpp
 import numpy as np
 import pytest
-from minicpmo_cpp import Model
+from minicpmo_cpp import Model, _core
 
+DEMO = Path(minicpmo_cpp.__file__).parent / "data" / "demo.gguf"
 OFFICIAL = np.load(Path(__file__).resolve().parents[1] / "data" / "official.npz")
 
 
 @pytest.fixture(scope="module")
 def demo() -> Model:
-    return Model.load(Path(minicpmo_cpp.__file__).parent / "data" / "demo.gguf", device="cpu")
+    return Model.load(DEMO, device="cpu")
 
 
 def relative_error(ours: np.ndarray, theirs: np.ndarray) -> float:
@@ -34,3 +35,16 @@ def test_a_prompt_has_the_official_ids_and_logits(demo: Model, name: str, think:
     # Products of one row with bfloat16 weights round the row to bfloat16: steps of 2^-8, averaged over 256.
     assert relative_error(logits, OFFICIAL[f"{name}_last_logits"]) < 2e-2
     assert logits.argmax() == OFFICIAL[f"{name}_greedy_ids"][0]
+
+
+def test_the_voice_in_the_file_is_what_is_heard_in_its_recording() -> None:
+    model = _core.Model.load(str(DEMO), device="cpu")
+    assert _core.voices(model) == ["demo"]
+    voice = _core.voice(model, "")
+    assert 2.5 < len(voice.pcm) / 16000 < 3.5
+    again = _core.encode_voice(model, voice.pcm / np.float32(32768))
+    # Another machine adds in another order, which may round a code to its neighbour.
+    assert len(again.codes) == len(voice.codes)
+    assert np.mean(again.codes == voice.codes) > 0.9
+    assert relative_error(again.speaker, voice.speaker) < 2e-2
+    assert relative_error(again.mel, voice.mel) < 1e-3
