@@ -6,12 +6,16 @@ from __future__ import annotations
 import collections.abc
 import numpy
 import numpy.typing
+import os
 import typing
 
 __all__: list[str] = [
     "AudioStream",
     "ChunkEncoder",
+    "CodeGenerator",
+    "CodeState",
     "ContextFullError",
+    "FlowProbe",
     "GenerateOptions",
     "GenerationInterruptedError",
     "MiniCPMOError",
@@ -19,15 +23,27 @@ __all__: list[str] = [
     "ModelFileError",
     "PromptOptions",
     "Session",
+    "SpeechDecoder",
+    "SpokenAnswer",
     "Tokenizer",
     "UnsupportedModelError",
+    "Vocoder",
+    "Voice",
+    "VoiceParts",
     "dequantize",
     "devices",
     "encode_audio",
+    "encode_voice",
     "log_mel",
     "quantize",
+    "resample",
+    "sample_rate",
     "system_prompt",
+    "tts_condition",
+    "tts_forward",
     "type_info",
+    "voice",
+    "voices",
 ]
 
 class MiniCPMOError(RuntimeError):
@@ -306,6 +322,275 @@ class Session:
     @property
     def timings(self) -> dict[str, typing.Any]: ...
 
+class Voice:
+    """
+    What speech sounds like, taken from a recording.
+    """
+    @staticmethod
+    def load(path: os.PathLike | str | bytes) -> Voice:
+        """
+        Reads what save wrote.
+        """
+    def __init__(
+        self,
+        codes: typing.Annotated[numpy.typing.ArrayLike, numpy.int32],
+        mel: typing.Annotated[numpy.typing.ArrayLike, numpy.float32],
+        speaker: typing.Annotated[numpy.typing.ArrayLike, numpy.float32],
+        pcm: typing.Annotated[numpy.typing.ArrayLike, numpy.int16] | None = None,
+        name: str = "",
+    ) -> None: ...
+    def save(self, path: os.PathLike | str | bytes) -> None:
+        """
+        Writes a GGUF file with this voice alone.
+        """
+    @property
+    def codes(self) -> numpy.typing.NDArray[numpy.int32]:
+        """
+        int32 [n]: speech codes
+        """
+    @property
+    def mel(self) -> numpy.typing.NDArray[numpy.float32]:
+        """
+        float32 [2 * n, n_mel]
+        """
+    @property
+    def name(self) -> typing.Any: ...
+    @property
+    def pcm(self) -> numpy.typing.NDArray[numpy.int16]:
+        """
+        int16 [n]: the recording at 16 kHz; may be empty
+        """
+    @property
+    def speaker(self) -> numpy.typing.NDArray[numpy.float32]:
+        """
+        float32 [n_speaker]
+        """
+
+class VoiceParts:
+    """
+    The parts of encode_voice by themselves.
+    """
+    def __init__(self, model: Model) -> None: ...
+    def fbank(
+        self, samples: typing.Annotated[numpy.typing.ArrayLike, numpy.float32]
+    ) -> numpy.typing.NDArray[numpy.float32]:
+        """
+        float32 [n] at 16 kHz -> float32 [n_frame, n_mel], of the speaker encoder
+        """
+    def log_mel(
+        self, samples: typing.Annotated[numpy.typing.ArrayLike, numpy.float32]
+    ) -> numpy.typing.NDArray[numpy.float32]:
+        """
+        float32 [n] at 16 kHz -> float32 [n_frame, n_mel], of the speech tokenizer
+        """
+    def mel(
+        self, samples: typing.Annotated[numpy.typing.ArrayLike, numpy.float32]
+    ) -> numpy.typing.NDArray[numpy.float32]:
+        """
+        float32 [n] at the decoder's rate -> float32 [n_frame, n_mel], of the decoder
+        """
+    def speaker(
+        self, fbank: typing.Annotated[numpy.typing.ArrayLike, numpy.float32]
+    ) -> numpy.typing.NDArray[numpy.float32]:
+        """
+        float32 [n_frame, n_mel] -> float32 [n]
+        """
+    def tokens(self, mel: typing.Annotated[numpy.typing.ArrayLike, numpy.float32]) -> tuple:
+        """
+        float32 [n_frame, n_mel] -> (codes int32 [n], states float32 [n, n_embd])
+        """
+
+class CodeState:
+    """
+    Where a CodeGenerator was.
+    """
+
+class CodeGenerator:
+    """
+    Speech codes of one turn. One thread at a time.
+    """
+    def __init__(
+        self,
+        model: Model,
+        mode: str,
+        *,
+        seed: typing.SupportsInt | typing.SupportsIndex = 0,
+        temperature: typing.SupportsFloat | typing.SupportsIndex | None = None,
+    ) -> None:
+        """
+        mode: chat, streaming or duplex
+        """
+    def clear_interrupt(self) -> None: ...
+    def feed(
+        self,
+        text_ids: typing.Annotated[numpy.typing.ArrayLike, numpy.int32],
+        hidden: typing.Annotated[numpy.typing.ArrayLike, numpy.float32],
+        is_final: bool = False,
+    ) -> None:
+        """
+        The next chunk: int32 [n], float32 [n, n_embd_llm]
+        """
+    def interrupt(self) -> None: ...
+    def next(self) -> int | None:
+        """
+        The next code, or None where the chunk has ended.
+        """
+    def next_batch(self, n: typing.SupportsInt | typing.SupportsIndex = 25) -> tuple[list[int], bool] | None:
+        """
+        (codes, is_last), or None where more text is needed.
+        """
+    def reset(self, seed: typing.SupportsInt | typing.SupportsIndex = 0) -> None: ...
+    def restore(self, state: CodeState) -> None: ...
+    def snapshot(self) -> CodeState: ...
+    @property
+    def n_past(self) -> int: ...
+
+class FlowProbe:
+    """
+    The flow by itself, codes to mel. Spectra and noise are float32 [n_frame, n_mel].
+    """
+    def __init__(self, model: Model) -> None: ...
+    def encode(self, codes: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex]) -> tuple:
+        """
+        A whole piece -> (states [n_frame, n_embd], mu [n_frame, n_mel])
+        """
+    def generate(
+        self,
+        codes: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex],
+        prompt: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex],
+        mel: typing.Annotated[numpy.typing.ArrayLike, numpy.float32],
+        speaker: typing.Annotated[numpy.typing.ArrayLike, numpy.float32],
+        noise: typing.Annotated[numpy.typing.ArrayLike, numpy.float32],
+        n_step: typing.SupportsInt | typing.SupportsIndex,
+    ) -> numpy.typing.NDArray[numpy.float32]: ...
+    def next(
+        self,
+        codes: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex],
+        is_last: bool,
+        noise: typing.Annotated[numpy.typing.ArrayLike, numpy.float32],
+    ) -> numpy.typing.NDArray[numpy.float32]:
+        """
+        The mel frames of the next codes; noise is the whole table.
+        """
+    def start(
+        self,
+        prompt: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex],
+        mel: typing.Annotated[numpy.typing.ArrayLike, numpy.float32],
+        speaker: typing.Annotated[numpy.typing.ArrayLike, numpy.float32],
+        lookahead: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex],
+        noise: typing.Annotated[numpy.typing.ArrayLike, numpy.float32],
+        n_step: typing.SupportsInt | typing.SupportsIndex,
+    ) -> None: ...
+    def velocity(
+        self,
+        x: typing.Annotated[numpy.typing.ArrayLike, numpy.float32],
+        mu: typing.Annotated[numpy.typing.ArrayLike, numpy.float32],
+        speaker: typing.Annotated[numpy.typing.ArrayLike, numpy.float32],
+        mel: typing.Annotated[numpy.typing.ArrayLike, numpy.float32],
+        time: typing.SupportsFloat | typing.SupportsIndex,
+    ) -> numpy.typing.NDArray[numpy.float32]:
+        """
+        -> float32 [n_frame, 2, n_mel]: with the conditions and without
+        """
+
+class Vocoder:
+    """
+    A model's vocoder by itself: mel frames to samples.
+    """
+    def __init__(self, model: Model, is_causal: bool) -> None: ...
+    def excite(
+        self,
+        mel: typing.Annotated[numpy.typing.ArrayLike, numpy.float32],
+        noise: typing.Annotated[numpy.typing.ArrayLike, numpy.float32],
+    ) -> tuple:
+        """
+        float32 [n_frame, n_mel] -> (pitch in Hz [n_frame], excitation [n_sample]); noise as a table that is read round and round, or empty
+        """
+    def generate(
+        self,
+        mel: typing.Annotated[numpy.typing.ArrayLike, numpy.float32],
+        noise: typing.Annotated[numpy.typing.ArrayLike, numpy.float32],
+    ) -> numpy.typing.NDArray[numpy.float32]:
+        """
+        A whole utterance, float32 [n_frame, n_mel] -> float32 [n_sample]
+        """
+    def next(
+        self,
+        mel: typing.Annotated[numpy.typing.ArrayLike, numpy.float32],
+        is_last: bool,
+        noise: typing.Annotated[numpy.typing.ArrayLike, numpy.float32],
+    ) -> numpy.typing.NDArray[numpy.float32]:
+        """
+        The next chunk of a stream, float32 [n_frame, n_mel] -> float32 [n_sample]
+        """
+    def restart(self) -> None:
+        """
+        Begins a new stream.
+        """
+    @property
+    def frame_length(self) -> int:
+        """
+        Samples of a frame.
+        """
+    @property
+    def n_delay(self) -> int:
+        """
+        Frames that a stream lags behind.
+        """
+
+class SpeechDecoder:
+    """
+    Speech codes of one voice to samples. One thread at a time; interrupt from any.
+    """
+    def __init__(
+        self,
+        model: Model,
+        voice: Voice,
+        *,
+        n_steps: typing.SupportsInt | typing.SupportsIndex = 0,
+        seed: typing.SupportsInt | typing.SupportsIndex = 0,
+        has_noise: bool = True,
+    ) -> None:
+        """
+        Hears the voice.
+        """
+    def begin(self, opens_with_silence: bool = False) -> None:
+        """
+        A new turn.
+        """
+    def interrupt(self) -> None: ...
+    def push(
+        self, codes: typing.Annotated[numpy.typing.ArrayLike, numpy.int32], is_last: bool = False
+    ) -> numpy.typing.NDArray[numpy.float32]:
+        """
+        int32 [n] -> float32 [m]: the samples of the windows that are complete, at last all
+        """
+    @property
+    def timings(self) -> dict[str, typing.Any]: ...
+
+class SpokenAnswer:
+    """
+    An answer of a session, said as it is written. One thread at a time; interrupt from any.
+    """
+    def __init__(
+        self,
+        model: Model,
+        session: Session,
+        decoder: SpeechDecoder,
+        options: GenerateOptions,
+        *,
+        is_whole: bool,
+        has_threads: bool = True,
+        seed: typing.SupportsInt | typing.SupportsIndex = 0,
+    ) -> None: ...
+    def interrupt(self) -> None: ...
+    def next(self) -> tuple[int, str, numpy.typing.NDArray[numpy.float32] | None] | None:
+        """
+        (token id, text, None) or (-1, "", float32 [n] samples); None at the end.
+        """
+    @property
+    def timings(self) -> dict[str, typing.Any]: ...
+
 def dequantize(
     blocks: numpy.typing.NDArray[numpy.uint8],
     type: str,
@@ -339,6 +624,13 @@ def encode_audio(
     float32 [n] mono at 16 kHz -> float32 [n_token, n_embd]; blocks of attention of so many seconds, None for full attention
     """
 
+def encode_voice(
+    model: Model, samples: typing.Annotated[numpy.typing.ArrayLike, numpy.float32], name: str = ""
+) -> Voice:
+    """
+    float32 [n] mono at 16 kHz -> Voice
+    """
+
 def log_mel(
     model: Model, samples: typing.Annotated[numpy.typing.ArrayLike, numpy.float32]
 ) -> numpy.typing.NDArray[numpy.float32]:
@@ -363,14 +655,58 @@ def quantize(
         uint8 [n_row, row_bytes].
     """
 
+def resample(
+    samples: typing.Annotated[numpy.typing.ArrayLike, numpy.float32],
+    from_rate: typing.SupportsInt | typing.SupportsIndex,
+    to_rate: typing.SupportsInt | typing.SupportsIndex,
+) -> numpy.typing.NDArray[numpy.float32]:
+    """
+    float32 [n] -> float32 [m]
+    """
+
+def sample_rate(model: Model) -> int:
+    """
+    Of what it speaks, in Hz.
+    """
+
 def system_prompt(has_reference_audio: bool, mode: str, language: str) -> list[str | None]:
     """
     The official system prompt as parts: str, and None where the reference audio goes.
     """
 
+def tts_condition(
+    model: Model,
+    text_ids: typing.Annotated[numpy.typing.ArrayLike, numpy.int32],
+    hidden: typing.Annotated[numpy.typing.ArrayLike, numpy.float32],
+    tail: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex] = [],
+) -> numpy.typing.NDArray[numpy.float32]:
+    """
+    int32 [n], float32 [n, n_embd_llm], text ids alone -> input rows float32 [n + n_tail, n_embd]
+    """
+
+def tts_forward(
+    model: Model,
+    text_ids: typing.Annotated[numpy.typing.ArrayLike, numpy.int32],
+    hidden: typing.Annotated[numpy.typing.ArrayLike, numpy.float32],
+    codes: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex],
+) -> numpy.typing.NDArray[numpy.float32]:
+    """
+    A whole utterance with given codes -> logits float32 [n_code + 1, n_vocab]
+    """
+
 def type_info(type: str) -> tuple[int, int]:
     """
     (values in a block, bytes of a block) of a ggml type.
+    """
+
+def voice(model: Model, name: str) -> Voice:
+    """
+    A voice of the file; "" is its first.
+    """
+
+def voices(model: Model) -> list[str]:
+    """
+    The names of the voices in the file.
     """
 
 __version__: str = "0.1.0"
