@@ -5,19 +5,11 @@
 #include <cmath>
 #include <cstdint>
 
+#include "kernels/vector_math.h"
+
 namespace minicpmo::kernels {
 
 namespace {
-
-#if defined(__x86_64__) && defined(__linux__)
-#define MINICPMO_CLONES __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
-#else
-#define MINICPMO_CLONES
-#endif
-
-constexpr float kLog2E = 1.44269504F;
-constexpr float kLn2High = 0.693359375F;  // exact in 9 bits, so that n * kLn2High rounds nothing
-constexpr float kLn2Low = -2.12194440e-4F;
 
 // x, its size at most `limit`; no number becomes `limit`. By the bits, which order like the sizes: a
 // comparison of floats becomes a branch, and the loop around it would not be vectorised.
@@ -25,21 +17,6 @@ inline float limited(float x, float limit) {
     constexpr uint32_t kSign = 0x80000000U;
     const auto bits = std::bit_cast<uint32_t>(x);
     return std::bit_cast<float>(std::min(bits & ~kSign, std::bit_cast<uint32_t>(limit)) | (bits & kSign));
-}
-
-// exp(x + low) for |x| <= 87 and |low| < 0.1, within 2 ulp: x + low = n ln 2 + r, a degree-7 polynomial in r,
-// n put into the exponent bits.
-inline float exp_bounded(float x, float low = 0.0F) {
-    const float n = (x * kLog2E + 12582912.0F) - 12582912.0F;  // adding 1.5 * 2^23 rounds to an integer
-    const float r = ((x - n * kLn2High) - n * kLn2Low) + low;
-    float p = 1.9875691500e-4F;
-    p = p * r + 1.3981999507e-3F;
-    p = p * r + 8.3334519073e-3F;
-    p = p * r + 4.1665795894e-2F;
-    p = p * r + 1.6666665459e-1F;
-    p = p * r + 5.0000001201e-1F;
-    p = p * r * r + r + 1.0F;
-    return p * std::bit_cast<float>((static_cast<int32_t>(n) + 127) << 23);
 }
 
 // gelu_tanh(x) = x * sigmoid(2 u), since (1 + tanh u) / 2 = sigmoid(2 u).

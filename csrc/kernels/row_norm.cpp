@@ -1,20 +1,15 @@
 #include "kernels/row_norm.h"
 
 #include <algorithm>
-#include <bit>
 #include <cmath>
 #include <cstdint>
 #include <vector>
 
+#include "kernels/vector_math.h"
+
 namespace minicpmo::kernels {
 
 namespace {
-
-#if defined(__x86_64__) && defined(__linux__)
-#define MINICPMO_CLONES __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
-#else
-#define MINICPMO_CLONES
-#endif
 
 constexpr int64_t kLanes = 32;  // partial sums: enough to keep the adders of any processor busy
 
@@ -66,23 +61,11 @@ MINICPMO_CLONES void normalize_row(const Row& row) {
     }
 }
 
-// tanh(ln(1 + w)) = w (w + 2) / (w (w + 2) + 2) with w = exp(x); beyond 20 that is 1 in float32. exp: x = n
-// ln 2
-// + r, a polynomial in r, n put into the exponent bits.
+// tanh(ln(1 + w)) = w (w + 2) / (w (w + 2) + 2) with w = exp(x); beyond 20 that is 1 in float32.
 MINICPMO_CLONES void mish_row(float* y, int64_t n) {
     for (int64_t i = 0; i < n; ++i) {
         const float x = y[i];
-        const float v = std::min(std::max(x, -87.0F), 20.0F);
-        const float whole = (v * 1.44269504F + 12582912.0F) - 12582912.0F;  // adding 1.5 * 2^23 rounds
-        const float r = (v - whole * 0.693359375F) + whole * 2.12194440e-4F;
-        float p = 1.9875691500e-4F;
-        p = p * r + 1.3981999507e-3F;
-        p = p * r + 8.3334519073e-3F;
-        p = p * r + 4.1665795894e-2F;
-        p = p * r + 1.6666665459e-1F;
-        p = p * r + 5.0000001201e-1F;
-        p = p * r * r + r + 1.0F;
-        const float w = p * std::bit_cast<float>((static_cast<int32_t>(whole) + 127) << 23);
+        const float w = exp_bounded(std::min(std::max(x, -87.0F), 20.0F));
         const float t = w * (w + 2.0F);
         y[i] = x * (t / (t + 2.0F));
     }

@@ -5,16 +5,11 @@
 #include <vector>
 
 #include "base/error.h"
+#include "kernels/vector_math.h"
 
 namespace minicpmo::kernels {
 
 namespace {
-
-#if defined(__x86_64__) && defined(__linux__)
-#define MINICPMO_CLONES __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
-#else
-#define MINICPMO_CLONES
-#endif
 
 constexpr float kEpsilon = 1e-9F;
 constexpr float kInversePi = 0.318309886F;
