@@ -22,8 +22,10 @@ from typing import Any
 
 import audio_work
 import report
+import speech_figures
 from audio_work import AudioSizes
 from gguf import GGUFReader
+from speech_work import SpeechWork
 
 HERE = Path(__file__).resolve().parent
 N_SPARE = 64  # tokens of room in the context beside the prompt and the decoded ones
@@ -141,6 +143,15 @@ def measure_audio(contender: Contender, child: Child, sizes: AudioSizes) -> None
     contender.add("memory with audio", child("memory")["peak_bytes"])
 
 
+def measure_speech(contender: Contender, model: Path, n_threads: int, can_clone: bool) -> None:
+    """A round in a process of its own, so that its memory is that of speaking."""
+    work = SpeechWork(model)
+    with Child(sys.executable, "ours_speech.py") as child:
+        loaded = child("load", model=str(model), n_threads=n_threads, voice=work.settings())
+        contender.version = loaded["version"]
+        speech_figures.measure(child, contender.add, work, can_clone)
+
+
 def measure_bandwidth(n_threads: int) -> float:
     with Child(sys.executable, "bandwidth.py") as child:
         child("load", n_threads=n_threads)
@@ -174,6 +185,8 @@ def describe_file(path: Path) -> dict[str, Any]:
         "bytes": path.stat().st_size,
         "has_vision": "v.patch_embd.weight" in names,
         "has_audio": "a.conv1.weight" in names,
+        "has_speech": {"tts.head_code.weight", "t2w.input_embd.weight"} <= names,
+        "can_clone": {"s3.conv1.weight", "spk.dense.weight"} <= names,
         "decoder_bytes": decoder_bytes(reader) if "token_embd.weight" in names else None,
     }
 
@@ -229,12 +242,15 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--prompt", type=int, nargs="+", default=[128, 512], help="tokens of the prompts")
     parser.add_argument("--decode", type=int, default=32, help="tokens to decode")
     parser.add_argument("--repeat", type=int, default=5, help="rounds, each in fresh processes")
+    parser.add_argument("--speech-only", action="store_true", help="the figures of speaking alone")
     parser.add_argument("--json", type=Path, metavar="FILE", help="where everything measured is written")
     parsed = parser.parse_args(arguments)
     if parsed.peer is not None and parsed.llm is None:
         parser.error("--peer needs --llm, and --mmproj for pictures")
     if parsed.peer is None and (parsed.llm is not None or parsed.mmproj is not None):
         parser.error("--llm and --mmproj go with --peer")
+    if parsed.peer is not None and parsed.speech_only:
+        parser.error("no peer speaks: --speech-only goes without --peer")
     if min(parsed.prompt) < 16 or parsed.decode < 1 or parsed.repeat < 1 or parsed.threads < 0:
         parser.error("expected prompts of at least 16 tokens, --decode and --repeat of at least 1")
     for path in (parsed.model, parsed.llm, parsed.mmproj):
@@ -252,27 +268,34 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     if (machine["load_average"] or 0) > 0.5:
         say(f"this machine is not idle (load {machine['load_average']:.1f}): figures will be off")
     files = [describe_file(path) for path in paths]
+    file = files[0]
+    if arguments.speech_only and not file["has_speech"]:
+        raise BenchError(f"expected a file that speaks, got {arguments.model}")
     n_ctx = max(arguments.prompt) + arguments.decode + N_SPARE
-    found = contenders(arguments, n_ctx, files[0])
+    found = contenders(arguments, n_ctx, file)
     warm(paths)
     bandwidth, products = [], []
     for number in range(1, arguments.repeat + 1):
         say(f"round {number} of {arguments.repeat}: bandwidth")
         bandwidth.append(measure_bandwidth(arguments.threads))
-        if files[0]["has_audio"]:
+        if file["has_audio"] or file["has_speech"]:
             say(f"round {number} of {arguments.repeat}: matrix products")
             products.append(measure_sgemm(arguments.threads))
-        for contender in found:
+        for contender in found if not arguments.speech_only else ():
             say(f"round {number} of {arguments.repeat}: {contender.name}")
             measure(contender, arguments.prompt, arguments.decode)
+        if file["has_speech"]:
+            say(f"round {number} of {arguments.repeat}: speech")
+            measure_speech(found[0], arguments.model, arguments.threads, file["can_clone"])
     return {
         "machine": machine,
         "files": files,
         "settings": {"prompt": arguments.prompt, "decode": arguments.decode, "repeat": arguments.repeat},
         "bandwidth_bytes_per_s": bandwidth,
         "sgemm_flop_per_s": products,
-        "decoder_bytes": {"ours": files[0]["decoder_bytes"]}
+        "decoder_bytes": {"ours": file["decoder_bytes"]}
         | ({"peer": files[1]["decoder_bytes"]} if arguments.peer is not None else {}),
+        "code_bytes": SpeechWork(arguments.model).code_bytes() if file["has_speech"] else None,
         "contenders": [_results(contender) for contender in found],
     }
 

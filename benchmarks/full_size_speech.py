@@ -1,6 +1,6 @@
 """The full-size speech side with random weights: shapes of published files, which the converter then reads.
 
-The language model of speech codes, the flow and the original vocoder; nothing that hears a voice to imitate.
+The language model of speech codes, the flow and the original vocoder. full_size_voice.py adds what hears.
 """
 
 from __future__ import annotations

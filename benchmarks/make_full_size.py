@@ -16,7 +16,9 @@ import zlib
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
+from typing import Protocol
 
+import full_size_voice
 import numpy as np
 from full_size_speech import FullSizeSpeech
 from gguf import GGML_QUANT_VERSION, GGUFValueType
@@ -152,6 +154,20 @@ def _with_media(mix: recipe.Recipe, media: str | None) -> recipe.Recipe:
     return replace(mix, media=media, media_file_type=RECIPES[media].file_type)
 
 
+class SpeechPart(Protocol):
+    def take_tensors(self) -> list[Tensor]: ...
+
+    def write_keys(self, keys: Metadata) -> None: ...
+
+
+def _speech_parts(n_embd_llm: int) -> list[SpeechPart]:
+    return [
+        FullSizeSpeech(n_embd_llm, random_tensor),
+        full_size_voice.tokenizer(random_tensor),
+        full_size_voice.speaker_encoder(random_tensor),
+    ]
+
+
 def make(
     folder: Path,
     target: Path,
@@ -160,6 +176,7 @@ def make(
     n_layer: int,
     split: tuple[Path, Path] | None,
     speaks: bool,
+    speech_media: str | None,
 ) -> None:
     family = O_4_5
     config = Facts(
@@ -184,19 +201,21 @@ def make(
     tensors += make_tensors((*names.RESAMPLER, names.RESAMPLER_WIDEN), vision_sizes, 0, seeing)
     tensors += make_tensors(names.AUDIO, audio_sizes, audio_sizes["n_layer"], mix)
     tensors += make_tensors(names.AUDIO_PROJECTOR, audio_sizes, 0, mix)
-    speech = FullSizeSpeech(llm_sizes["n_embd"], random_tensor) if speaks else None
-    spoken = speech.take_tensors() if speech is not None else []
-    recipes = {"llm": mix, "vision": seeing, "audio": mix} | ({"tts": mix, "t2w": mix} if speaks else {})
+    speaking = _with_media(mix, speech_media)
+    speech = _speech_parts(llm_sizes["n_embd"]) if speaks else []
+    spoken = [tensor for part in speech for tensor in part.take_tensors()]
+    recipes = {"llm": mix, "vision": seeing, "audio": mix}
+    recipes |= dict.fromkeys(("tts", "t2w", "s3", "spk"), speaking) if speaks else {}
     keys = container_keys(family, {module: each.file_type_of(module) for module, each in recipes.items()})
     keys.text("general.name", f"{family.title}, random weights")
     llm.write_keys(keys, config, family, llm_sizes)
     vision.write_keys(keys, config, preprocessor, family, vision_sizes)
     audio.write_keys(keys, config, preprocessor, audio_sizes)
-    if speech is not None:
-        speech.write_keys(keys)
+    for part in speech:
+        part.write_keys(keys)
     tokenizer.write_keys(keys, folder, preprocessor, family, llm_sizes["n_vocab"])
     outputs = [Output(tensor, tensor.type) for tensor in tensors]
-    outputs += [Output(each, recipe.type_of(mix, each, n_layer, tied=False)) for each in spoken]
+    outputs += [Output(each, recipe.type_of(speaking, each, n_layer, tied=False)) for each in spoken]
     write(target, keys, outputs)
     if split is not None:
         write_split(keys, tensors, vision_sizes, *split)
@@ -212,10 +231,15 @@ def main() -> int:
     parser.add_argument("--media", choices=MEDIA, help="of vision and audio, if not the recipe's own")
     parser.add_argument("--layers", type=int, default=36, help="of the language model; fewer for a quick try")
     parser.add_argument(
-        "--speech", action="store_true", help="with what speaks: codes, flow, original vocoder"
+        "--speech",
+        action="store_true",
+        help="with what speaks: codes, flow, original vocoder, and what hears a voice",
     )
+    parser.add_argument("--speech-media", choices=MEDIA, help="of what speaks, if not as vision and audio")
     parser.add_argument("--split", type=Path, nargs=2, metavar=("LLM_GGUF", "MMPROJ_GGUF"))
     arguments = parser.parse_args()
+    if arguments.speech_media is not None and not arguments.speech:
+        parser.error("--speech-media goes with --speech")
     split = tuple(arguments.split) if arguments.split is not None else None
     try:
         make(
@@ -226,6 +250,7 @@ def main() -> int:
             arguments.layers,
             split,
             arguments.speech,
+            arguments.speech_media,
         )
     except (ConvertError, OSError) as error:
         print(f"make_full_size: {error}", file=sys.stderr)

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from statistics import median
 from typing import Any
 
+import speech_figures
+
 RATE, COST = "rate", "cost"  # more is better, less is better
 AUDIO = (
     *("audio chunk", "audio chunk first", "audio chunk last", "audio chunk rate"),
@@ -14,7 +16,9 @@ AUDIO = (
 
 
 def kind_of(figure: str) -> str:
-    return RATE if figure.startswith(("prefill", "decode")) or figure.endswith("rate") else COST
+    return (
+        RATE if figure.startswith(("prefill", "decode", "speech codes")) or figure.endswith("rate") else COST
+    )
 
 
 def summarise(results: dict[str, Any]) -> dict[str, Any]:
@@ -23,7 +27,7 @@ def summarise(results: dict[str, Any]) -> dict[str, Any]:
     bandwidth = max(results["bandwidth_bytes_per_s"])
     figures: dict[str, Any] = {}
     prompts = [f"prefill {n_token}" for n_token in results["settings"]["prompt"]]
-    for figure in ("load", "vision", *prompts, "decode", "memory", *AUDIO):
+    for figure in ("load", "vision", *prompts, "decode", "memory", *AUDIO, *speech_figures.FIGURES):
         if figure not in ours["samples"]:
             continue
         samples = ours["samples"][figure]
@@ -38,15 +42,19 @@ def summarise(results: dict[str, Any]) -> dict[str, Any]:
     shares = {}
     for contender in results["contenders"]:
         size = results["decoder_bytes"]["ours" if contender is ours else "peer"]
-        if size is not None:
+        if size is not None and "decode" in contender["samples"]:
             shares[contender["name"]] = median(contender["samples"]["decode"]) * size / bandwidth
     summary = {"figures": figures, "bandwidth_bytes_per_s": bandwidth, "decode_share_of_bandwidth": shares}
     if results["sgemm_flop_per_s"]:
         summary["sgemm_flop_per_s"] = max(results["sgemm_flop_per_s"])
-        summary["audio_share_of_sgemm"] = {
-            figure: median(ours["samples"][f"{figure} rate"]) / summary["sgemm_flop_per_s"]
-            for figure in ("audio chunk", "audio 30 s")
+        summary["share_of_sgemm"] = {
+            figure.removesuffix(" rate"): entry["medians"][ours["name"]] / summary["sgemm_flop_per_s"]
+            for figure, entry in figures.items()
+            if figure.endswith(" rate")
         }
+    if "speech codes" in figures:
+        rate = median(ours["samples"]["speech codes"])
+        summary["codes_share_of_bandwidth"] = rate * results["code_bytes"] / bandwidth
     return summary
 
 
@@ -83,8 +91,7 @@ def _lines(results: dict[str, Any]) -> Iterator[str]:
     rows = [
         head,
         *(_row(results, figure, names) for figure in summary["figures"]),
-        _share_row(summary, names),
-        *_audio_share_rows(summary),
+        *_share_rows(summary, names),
     ]
     widths = [max(len(row[i]) for row in rows if i < len(row)) for i in range(len(head))]
     for row in rows:
@@ -110,13 +117,13 @@ def _row(results: dict[str, Any], figure: str, names: list[str]) -> list[str]:
     return cells
 
 
-def _share_row(summary: dict[str, Any], names: list[str]) -> list[str]:
+def _share_rows(summary: dict[str, Any], names: list[str]) -> Iterator[list[str]]:
     shares = summary["decode_share_of_bandwidth"]
-    return ["decode, share of bandwidth", *(f"{shares[n]:.0%}" if n in shares else "-" for n in names)]
-
-
-def _audio_share_rows(summary: dict[str, Any]) -> Iterator[list[str]]:
-    for figure, share in summary.get("audio_share_of_sgemm", {}).items():
+    if shares:
+        yield ["decode, share of bandwidth", *(f"{shares[n]:.0%}" if n in shares else "-" for n in names)]
+    if "codes_share_of_bandwidth" in summary:
+        yield ["speech codes, share of bandwidth", f"{summary['codes_share_of_bandwidth']:.0%}"]
+    for figure, share in summary.get("share_of_sgemm", {}).items():
         yield [f"{figure}, share of float32 products", f"{share:.0%}"]
 
 
@@ -132,4 +139,8 @@ def _unit(figure: str) -> tuple[str, float]:
         return "GFLOP/s", 1e-9
     if figure.startswith("audio chunk"):
         return "ms", 1e3
+    if figure.startswith("speech codes"):
+        return "codes/s", 1.0
+    if figure.startswith("token2wav"):
+        return "s per s of sound", 1.0
     return ("tok/s" if kind_of(figure) == RATE else "s"), 1.0
