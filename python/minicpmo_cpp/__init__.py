@@ -1,4 +1,4 @@
-"""MiniCPM-o on the machine you own: text, images, sound and video in, text out."""
+"""MiniCPM-o on the machine you own: text, images, sound and video in, text and speech out."""
 
 import minicpmo_cpp.waiting  # noqa: F401  before anything else: it loads the engine's libraries
 
@@ -19,11 +19,13 @@ from minicpmo_cpp.model import Model
 from minicpmo_cpp.session import Session
 from minicpmo_cpp.tasks import TASKS
 from minicpmo_cpp.tokenizer import Tokenizer
-from minicpmo_cpp.types import Audio, ChatResult, Forward, Piece, Progress, Prompt, Timings
+from minicpmo_cpp.types import Audio, ChatResult, Forward, Piece, Progress, Prompt, SpeechTimings, Timings
+from minicpmo_cpp.voice import Voice
 
 # fmt: off
 __all__ = [
     "TASKS", "Answer", "Audio", "AudioStream", "ChatResult", "ContextFullError", "Forward",
     "GenerationInterruptedError", "MiniCPMOError", "Model", "ModelFileError", "Piece", "Progress", "Prompt",
-    "Session", "Timings", "Tokenizer", "UnsupportedModelError", "__version__", "devices", "system_prompt",
+    "Session", "SpeechTimings", "Timings", "Tokenizer", "UnsupportedModelError", "Voice", "__version__",
+    "devices", "system_prompt",
 ]

@@ -46,6 +46,11 @@ class Attachments:
         """Whether there is a recording, which may be the question itself."""
         return bool(self._sounds)
 
+    @property
+    def first_sound(self) -> Samples | None:
+        """The first recording, whose voice may be borrowed."""
+        return self._sounds[0] if self._sounds else None
+
     def __bool__(self) -> bool:
         return bool(self._images or self._videos or self._sounds)
 

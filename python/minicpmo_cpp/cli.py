@@ -15,6 +15,7 @@ try:
     import typer
 
     from minicpmo_cpp.chat_loop import ChatLoop, answer_once
+    from minicpmo_cpp.cli_speech import LANGUAGES, MODES, SpeakingModel, SpeechArguments
 except ImportError as missing:
     raise SystemExit(f"minicpmo-cli: {missing}; pip install 'minicpmo-cpp[cli]'") from None
 
@@ -44,7 +45,7 @@ def _show_version(is_asked: bool) -> None:
 
 @app.command(
     epilog="Exit codes: 0 ok, 1 the engine or the model failed, 2 wrong arguments, 3 a media or model file "
-    "cannot be read, 130 interrupted."
+    "cannot be read or the sound not be written, 130 interrupted."
 )
 def chat(
     model: Annotated[str | None, typer.Option("-m", "--model", help="GGUF file; a demo if absent.")] = None,
@@ -69,7 +70,12 @@ def chat(
     task: Annotated[str | None, typer.Option(help=f"Ask this of the sound: {', '.join(TASKS)}.")] = None,
     system: Annotated[str | None, typer.Option(help="System prompt.")] = None,
     think: Annotated[bool, typer.Option("--think", help="Let the model think first.")] = False,
-    temperature: Annotated[float, typer.Option(min=0, max=100, help="0 takes the likeliest token.")] = 0.7,
+    temperature: Annotated[
+        float | None,
+        typer.Option(
+            min=0, max=100, help="0 takes the likeliest token. 0.7, or 0.1 with --speak and --mode mimick."
+        ),
+    ] = None,
     top_p: Annotated[float, typer.Option(min=0, max=1)] = 0.8,
     top_k: Annotated[int, typer.Option(min=0, help="0 keeps all tokens.")] = 100,
     min_p: Annotated[float, typer.Option(min=0, max=1)] = 0.0,
@@ -80,6 +86,26 @@ def chat(
     ] = None,
     threads: Annotated[int, typer.Option("-t", "--threads", min=0, help="0 uses all cores.")] = 0,
     ctx: Annotated[int, typer.Option("-c", "--ctx", min=0, help="Most tokens; 0 is the model's own.")] = 0,
+    output: Annotated[
+        str | None,
+        typer.Option("-o", "--output", help="Speak, to this .wav or .flac; a chat writes out-1.wav, ..."),
+    ] = None,
+    play: Annotated[bool, typer.Option("--play", help="Speak, to the loudspeaker.")] = False,
+    ref_audio: Annotated[
+        str | None, typer.Option(help="A recording of 0.5 to 16.9 s: speak in this voice.")
+    ] = None,
+    voice: Annotated[str | None, typer.Option(help="A voice of the model, or a file of a saved one.")] = None,
+    voices: Annotated[bool, typer.Option("--voices", help="List the voices of the model.")] = False,
+    mode: Annotated[
+        str | None, typer.Option(help=f"As whom it speaks: {', '.join(MODES)}; assistant if absent.")
+    ] = None,
+    lang: Annotated[
+        str | None, typer.Option(help=f"Of the system prompt for that: {', '.join(LANGUAGES)}.")
+    ] = None,
+    speak: Annotated[str | None, typer.Option(metavar="TEXT", help="Read this text out.")] = None,
+    speech_steps: Annotated[
+        int | None, typer.Option(min=1, max=100, help="Of the flow; fewer are faster and rougher.")
+    ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or a device of the engine.")] = "auto",
     max_slices: Annotated[int | None, typer.Option(min=1, max=64, help="Most slices of an image.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of text.")] = False,
@@ -91,16 +117,26 @@ def chat(
         bool, typer.Option("--version", is_eager=True, callback=_show_version, help="Show the version.")
     ] = False,
 ) -> None:
-    """Ask MiniCPM-o about text, images, sound and video. Without a question, at a terminal, it chats."""
+    """Ask MiniCPM-o about text, images, sound and video; with -o or --play it speaks.
+
+    Without a question, at a terminal, it chats.
+    """
     _check_task(task, prompt, audio)
-    is_asked = prompt is not None or task is not None
+    speech = SpeechArguments(output, play, ref_audio, voice, mode, lang, _text(speak), speech_steps)
+    speech.check(
+        has_question=prompt is not None or task is not None,
+        has_audio=bool(audio),
+        has_system=system is not None,
+        has_thoughts=think,
+    )
+    is_asked = prompt is not None or task is not None or speech.is_calm
     is_typed = not is_asked and sys.stdin is not None and sys.stdin.isatty()
     is_chat = is_typed and not audio
     if is_chat and as_json:
         raise typer.BadParameter("expected --prompt with --json", param_hint="--json")
     saying = {
         "max_new_tokens": max_tokens,
-        "temperature": temperature,
+        "temperature": (0.1 if speech.is_calm else 0.7) if temperature is None else temperature,
         "top_p": top_p,
         "top_k": top_k,
         "min_p": min_p,
@@ -116,19 +152,31 @@ def chat(
         for paths, add in ((image, media.add_image), (video, media.add_video), (audio, media.add_audio)):
             for path in paths or []:
                 add(path)
-        text = "" if is_typed else _read_prompt(prompt) if task is None else TASKS[task]
-        if not is_chat and not text and not media:
+        text = ""
+        if task is not None:
+            text = TASKS[task]
+        elif not (is_typed or speech.is_calm or voices):
+            text = _read_prompt(prompt)
+        if not (is_chat or text or media or speech.speak or voices):
             raise typer.BadParameter("expected a prompt or media, got neither", param_hint="--prompt")
         with ExitStack() as stack:
             file = _model_path(model, stack)
             opened = Model.load(file, device=device, n_threads=threads, allow_remote=allow_remote)
+
+            if voices:
+                write("".join(f"{name}\n" for name in opened.voices))
+                return
+            speaking = None
+            if speech.is_wanted:
+                sound = media.first_sound
+                speaking = SpeakingModel(opened, speech, sound=sound, is_chat=is_chat)
 
             def report(result: ChatResult) -> None:
                 if verbose:
                     say(_timings_line(result))
 
             session = stack.enter_context(opened.session(n_ctx=ctx))
-            system = None if system is None else to_text(system)
+            system = _text(system)
             if is_chat:
                 loop = ChatLoop(
                     opened,
@@ -138,17 +186,26 @@ def chat(
                     reading=reading,
                     saying=saying,
                     on_answer=report,
+                    speaking=speaking,
                 )
                 loop.run()
                 return
             messages: list[dict[str, Any]] = [{"role": "user", "content": media.content(text)}]
-            if system is not None:
+            if speaking is not None:
+                messages = speaking.messages(system, media.content(text), text)
+                saying |= speaking.saying
+            elif system is not None:
                 messages.insert(0, {"role": "system", "content": system})
-            result = answer_once(session, messages, reading, saying, is_shown=not as_json)
-            write(_as_json(result, opened, file) + "\n" if as_json else "\n")
+            said_to = None if speaking is None else speaking.output
+            result = answer_once(session, messages, reading, saying, is_shown=not as_json, output=said_to)
+            if as_json:
+                write(_as_json(result, opened, file, speaking) + "\n")
             report(result)
             if result.stop_reason == "interrupted":
                 raise typer.Exit(INTERRUPTED)
+            if said_to is not None and said_to.seconds == 0:
+                say("minicpmo-cli: the model said nothing")
+                raise typer.Exit(FAILED)
     except BrokenPipeError:  # who read the answer has enough
         forget_stdout()
     except KeyboardInterrupt:
@@ -166,6 +223,10 @@ def _check_task(task: str | None, prompt: str | None, audio: list[str] | None) -
         raise typer.BadParameter("expected --prompt or --task, got both", param_hint="--task")
     if not audio:
         raise typer.BadParameter("expected --audio with --task", param_hint="--task")
+
+
+def _text(given: str | None) -> str | None:
+    return None if given is None else to_text(given)
 
 
 def _read_prompt(prompt: str | None) -> str:
@@ -192,16 +253,21 @@ def _model_path(given: str | None, stack: ExitStack) -> Path:
     return path
 
 
-def _as_json(result: ChatResult, model: Model, path: Path) -> str:
+def _as_json(result: ChatResult, model: Model, path: Path, speaking: SpeakingModel | None) -> str:
     timings = asdict(result.timings)
     timings |= {name: getattr(result.timings, name) for name in ("prefill_tok_per_s", "decode_tok_per_s")}
-    fields = {
+    fields: dict[str, Any] = {
         "text": result.text,
         "token_ids": result.token_ids,
         "stop_reason": result.stop_reason,
         "timings": timings,
         "model": {"name": model.config["name"], "path": str(path), "type": model.config["llm"]["type"]},
     }
+    spoken = result.speech_timings
+    if speaking is not None and spoken is not None:
+        said_to = speaking.output.path
+        about = {"path": None if said_to is None else str(said_to), "voice": speaking.voice.name}
+        fields["speech"] = about | asdict(spoken) | {"audio_s": spoken.audio_s, "rtf": spoken.rtf}
     return json.dumps(fields, ensure_ascii=not encodes_all())
 
 
@@ -215,6 +281,16 @@ def _timings_line(result: ChatResult) -> str:
         f"first token {t.first_token_s:.2f} s",
         f"answer {len(result.token_ids)} tokens at {t.decode_tok_per_s:.1f} tok/s",
     ]
+    if (s := result.speech_timings) is not None:
+        parts += [
+            f"voice {s.voice_s:.2f} s",
+            f"speech {s.audio_s:.1f} s",
+            f"codes {s.codes_s:.2f} s",
+            f"flow {s.flow_s:.2f} s",
+            f"vocoder {s.vocoder_s:.2f} s",
+            f"real-time factor {s.rtf:.2f}",
+            f"first sound {s.first_sample_s:.2f} s after the first words",
+        ]
     peak = _peak_bytes()
     if peak is not None:
         parts.append(f"peak memory {peak / 2**20:.0f} MiB")
@@ -238,8 +314,9 @@ def _explain(error: Exception) -> NoReturn:
     say(f"minicpmo-cli: {line}")
     if isinstance(error, UnsupportedModelError):
         raise typer.Exit(FAILED)
-    is_media = line.startswith(("[image]", "[audio]", "[video]", "[remote]"))
-    if isinstance(error, (ModelFileError, FileNotFoundError)) or is_media:
+    is_media = line.startswith(("[image]", "[audio]", "[video]", "[voice]", "[remote]"))
+    is_output = line.startswith("[output]") and isinstance(error, OSError)
+    if isinstance(error, (ModelFileError, FileNotFoundError)) or is_media or is_output:
         raise typer.Exit(BAD_INPUT)
     is_argument = isinstance(error, (ValueError, TypeError)) and not isinstance(error, MiniCPMOError)
     raise typer.Exit(USAGE if is_argument else FAILED)

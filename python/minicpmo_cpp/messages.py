@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from minicpmo_cpp import _core
 from minicpmo_cpp.audio import to_samples
 from minicpmo_cpp.parts import Content, Part, check_keys, to_content, to_text
+from minicpmo_cpp.types import Samples
+from minicpmo_cpp.voice import Voice
 
 ROLES = ("system", "user", "assistant")
+VOICE_PROMPTS = ("omni", "audio_assistant", "audio_roleplay", "voice_cloning", "default")
 
 
 class Parsed(NamedTuple):
@@ -18,6 +21,23 @@ class Parsed(NamedTuple):
     messages: list[tuple[str, list[Part]]]
     has_video: bool = False
     has_video_sound: bool = False
+
+    @property
+    def has_system(self) -> bool:
+        return any(role == "system" for role, _ in self.messages)
+
+    @property
+    def reference(self) -> Samples | None:
+        """The one sound of the system messages, the voice to speak with, if there is one and no more."""
+        parts = [part for role, parts in self.messages if role == "system" for part in parts]
+        sounds = [part for part in parts if not isinstance(part, str) and part.ndim == 1]
+        return cast(Samples, sounds[0]) if len(sounds) == 1 else None
+
+    @property
+    def language(self) -> str:
+        """ "zh" or "en", by what users write; where they write nothing, the reference's default."""
+        texts = [p for role, parts in self.messages if role == "user" for p in parts if isinstance(p, str)]
+        return language_of("".join(texts))
 
 
 def parse_messages(messages: Any, *, is_whole: bool, allow_remote: bool = False) -> Parsed:
@@ -51,7 +71,8 @@ def system_prompt(ref_audio: Any = None, mode: str = "default", language: str = 
     """The official system prompt, as get_sys_prompt of the reference gives it.
 
     Args:
-        ref_audio: a voice to imitate: anything that audio.to_samples takes. The default mode ignores it.
+        ref_audio: a voice to imitate: a Voice, or anything that audio.to_samples takes. The default mode
+            ignores it.
         mode: "omni", "audio_assistant", "audio_roleplay", "voice_cloning"; anything else is the default.
         language: "zh" or any other, which means English.
 
@@ -59,7 +80,47 @@ def system_prompt(ref_audio: Any = None, mode: str = "default", language: str = 
         {"role": "system", "content": [str or float32 [n], ...]}.
     """
     parts: list[Any] = _core.system_prompt(ref_audio is not None, mode, language)
-    return {"role": "system", "content": [to_samples(ref_audio) if p is None else p for p in parts]}
+    return {"role": "system", "content": [_recording(ref_audio) if p is None else p for p in parts]}
+
+
+def with_voice(parsed: Parsed, voice: Voice, mode: str, language: str | None) -> Parsed:
+    """The official system prompt for a voice, and then the messages."""
+    if mode not in VOICE_PROMPTS:
+        raise ValueError(f"[options] expected {', '.join(VOICE_PROMPTS)}, got {mode!r} (voice_prompt)")
+    if language not in ("zh", "en", None):
+        raise ValueError(f"[options] expected zh or en, got {language!r} (language)")
+    recording = voice if len(voice.samples) else None
+    prompt = system_prompt(recording, mode, language or parsed.language)
+    return parsed._replace(messages=[("system", prompt["content"]), *parsed.messages])
+
+
+def read_aloud(text: str, voice: Voice) -> list[dict[str, Any]]:
+    """The official messages that make the model say a text, in Chinese for every language.
+
+    The official example gives the first of them to the assistant, a role that chat() refuses there.
+    """
+    before, after = (
+        "模仿音频样本的音色并生成新的内容。",
+        "请用这种声音风格来为用户提供帮助。 直接作答，不要有冗余内容",
+    )
+    return [
+        {"role": "system", "content": [before, _recording(voice), after]},
+        {"role": "user", "content": ["请朗读以下内容。" + " " + text]},
+    ]
+
+
+def language_of(text: str) -> str:
+    """ "zh" if there are Chinese characters or no letters at all, else "en"."""
+    is_chinese = any("\u3400" <= letter <= "\u9fff" for letter in text)
+    return "zh" if is_chinese or not any(letter.isalpha() for letter in text) else "en"
+
+
+def _recording(voice: Any) -> Samples:
+    if not isinstance(voice, Voice):
+        return to_samples(voice)
+    if not len(samples := voice.samples):
+        raise ValueError(f"[voice] expected a voice with its recording, got one without ({voice!r})")
+    return samples
 
 
 def _message(message: Any, place: str, allow_remote: bool) -> tuple[str, list[Content]]:

@@ -12,14 +12,22 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from minicpmo_cpp import _core
-from minicpmo_cpp._core import MiniCPMOError
 from minicpmo_cpp.answer import END_OF_SPEECH, Answer
 from minicpmo_cpp.audio import to_samples
 from minicpmo_cpp.audio_stream import AudioStream
 from minicpmo_cpp.config import Config
 from minicpmo_cpp.image import to_pixels
-from minicpmo_cpp.messages import Parsed, parse_messages
-from minicpmo_cpp.options import fit_to_video, flag, generate_options, integer, number, prompt_options
+from minicpmo_cpp.messages import Parsed, parse_messages, read_aloud, with_voice
+from minicpmo_cpp.mouth import Mouth
+from minicpmo_cpp.options import (
+    check_spoken,
+    fit_to_video,
+    flag,
+    generate_options,
+    integer,
+    number,
+    prompt_options,
+)
 from minicpmo_cpp.session import Session
 from minicpmo_cpp.tokenizer import to_ids
 from minicpmo_cpp.types import ChatOptions, ChatResult, Forward, Messages, Prompt
@@ -28,7 +36,7 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
 
-class Model:
+class Model(Mouth):
     """An open model file. Immutable, so several threads may use one.
 
     Example:
@@ -38,7 +46,7 @@ class Model:
 
     def __init__(self, engine: _core.Model, *, load_s: float = 0.0, allow_remote: bool = False) -> None:
         """Wraps an engine model; users call load()."""
-        self._engine: _core.Model | None = engine
+        super().__init__(engine, allow_remote=allow_remote)
         self.load_s = load_s
         self.allow_remote = allow_remote  # whether http(s) URLs of media are fetched
         self.config = Config(engine.describe())
@@ -188,6 +196,12 @@ class Model:
         return_hidden: bool = False,
         n_ctx: int = 0,
         kv_type: str | None = None,
+        audio: bool = False,
+        voice: Any = None,
+        voice_prompt: str | None = "audio_assistant",
+        language: str | None = None,
+        n_steps: int | None = None,
+        speech_seed: int | None = None,
         stream: bool = False,
     ) -> ChatResult | Answer:
         """Answers a whole conversation.
@@ -212,17 +226,27 @@ class Model:
             return_hidden: the result also has the states of the answer's tokens.
             n_ctx: most tokens of the conversation; 0 means what the model was trained for.
             kv_type: "f32", "f16", "bf16" or "q8_0"; None chooses by the weights.
-            stream: returns an iterator of pieces, which joined are the text, once the prompt is read.
+            audio: speaks the answer: the result has audio; streamed pieces of sound have it, too.
+            voice: whose voice: a Voice, a name of `voices`, a recording or a saved voice (path or array).
+                If None, the recording in the system message, else the first of `voices`.
+            voice_prompt: mode of the system_prompt() that is put before messages that have none when the
+                answer is spoken; None puts none.
+            language: of that prompt, "zh" or "en"; None goes by what the user writes.
+            n_steps: of the flow, 1 to 100: fewer are faster and rougher; None is the model's own number.
+            speech_seed: of the speech; None takes `seed`.
+            stream: returns an iterator of pieces, which joined are the text, once the prompt is read. Spoken
+                answers are then said every ten tokens, and else when they are written, as in the reference.
 
         Raises:
             ContextFullError: prompt and answer need more than n_ctx tokens.
+            UnsupportedModelError: audio of a model that does not speak.
         """
         is_stream = flag("stream", stream)
         reading = prompt_options(
             enable_thinking=enable_thinking,
             max_slice_nums=max_slice_nums,
             use_image_id=use_image_id,
-            use_tts_template=use_tts_template,
+            use_tts_template=True if audio is True and use_tts_template is None else use_tts_template,
             omni_mode=omni_mode,
             stream_input=stream_input,
             parse_special=parse_special,
@@ -240,11 +264,62 @@ class Model:
             ignore_stop=ignore_stop,
             return_hidden=return_hidden,
         )
-        parsed = self._parse(messages, reading, omni_mode, is_whole=True)
+        check_spoken(flag("audio", audio), saying, voice=voice, n_steps=n_steps, speech_seed=speech_seed)
         session = self.session(n_ctx=n_ctx, kv_type=kv_type)
+        parsed = self._parse(messages, reading, omni_mode, is_whole=True)
+        speaking = None
+        if audio:
+            session._reference = parsed.reference
+            speaking = session._speaking(saying, voice, n_steps, speech_seed, is_whole=not is_stream)
+            if not parsed.has_system and voice_prompt is not None:
+                parsed = with_voice(parsed, speaking.voice, voice_prompt, language)
         session._prefill_chat(parsed, reading)
-        answer = session._begin(saying)
+        answer = session._begin(saying, speaking)
         return answer if is_stream else answer.result()
+
+    @overload
+    def speak(
+        self, text: str, voice: Any = ..., *, stream: Literal[False] = ..., **options: Any
+    ) -> ChatResult: ...
+
+    @overload
+    def speak(self, text: str, voice: Any = ..., *, stream: Literal[True], **options: Any) -> Answer: ...
+
+    def speak(
+        self,
+        text: str,
+        voice: Any = None,
+        *,
+        stream: bool = False,
+        temperature: float = 0.1,
+        max_new_tokens: int | None = None,
+        **options: Any,
+    ) -> ChatResult | Answer:
+        """Reads a text out, as the official example for zero-shot speech does.
+
+        The model writes the text again and says what it writes: look at the result's text.
+
+        Args:
+            text: in Chinese or English.
+            voice: as in chat(); if None the first of `voices`.
+            stream: as in chat().
+            temperature: as in chat(); the default is the official example's.
+            max_new_tokens: as in chat(); if None, plenty for the text.
+            options: more keywords of chat().
+        """
+        if not isinstance(text, str):
+            raise TypeError(f"[speech] expected a str, got {type(text).__name__} (text)")
+        if not text.strip():
+            raise ValueError("[speech] expected a text, got an empty one")
+        if max_new_tokens is None:
+            max_new_tokens = max(512, 2 * len(self.tokenize(text)))
+        chosen = self._open_voices().choose(voice, None)
+        messages = read_aloud(text, chosen)
+        options |= {"temperature": temperature, "max_new_tokens": max_new_tokens}
+        if flag("stream", stream):
+            return self.chat(messages, audio=True, voice=chosen, stream=True, **options)
+        result: ChatResult = self.chat(messages, audio=True, voice=chosen, **options)
+        return result
 
     def session(self, *, n_ctx: int = 0, kv_type: str | None = None) -> Session:
         """A conversation that keeps what it has read; n_ctx and kv_type as in chat()."""
@@ -252,7 +327,7 @@ class Model:
 
     def close(self) -> None:
         """Lets go of the file; its memory is freed when the last session on it is."""
-        self._engine = None
+        self._engine = self._voices = None
 
     def __enter__(self) -> Model:
         return self
@@ -272,9 +347,3 @@ class Model:
         if parsed.has_video:
             fit_to_video(options, has_sound=parsed.has_video_sound, omni_mode=omni_mode)
         return parsed
-
-    def _open(self) -> _core.Model:
-        engine = self._engine
-        if engine is None:
-            raise MiniCPMOError("[model] expected an open model, got a closed one")
-        return engine

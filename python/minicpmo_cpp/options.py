@@ -77,6 +77,19 @@ def generate_options(
     return options
 
 
+def check_spoken(audio: bool, options: GenerateOptions, **speech: Any) -> None:
+    """Refuses what makes no sense together. speech: keywords that are None unless the caller gave them."""
+    if not audio:
+        for name, value in speech.items():
+            if value is not None:
+                raise ValueError(f"[options] expected audio=True with {name}, got audio=False")
+        return
+    if options.use_tts is False:
+        raise ValueError("[options] expected no use_tts_template=False with audio=True")
+    if options.enable_thinking:
+        raise ValueError("[options] expected no enable_thinking with audio=True: thoughts would be said")
+
+
 def integer(name: str, value: Any, low: int = -_INT_MAX, high: int = _INT_MAX) -> int:
     try:
         if isinstance(value, bool):

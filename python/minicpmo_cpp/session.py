@@ -9,12 +9,13 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from minicpmo_cpp import _core
-from minicpmo_cpp._core import GenerateOptions, MiniCPMOError, PromptOptions
+from minicpmo_cpp._core import GenerateOptions, GenerationInterruptedError, MiniCPMOError, PromptOptions
 from minicpmo_cpp.answer import Answer
 from minicpmo_cpp.exclusive import Exclusive
 from minicpmo_cpp.messages import Parsed
-from minicpmo_cpp.options import generate_options, integer, prompt_options
-from minicpmo_cpp.types import ChatResult, Messages, Progress, Timings
+from minicpmo_cpp.options import check_spoken, flag, generate_options, integer, prompt_options
+from minicpmo_cpp.speaking import Speaking, Spoken
+from minicpmo_cpp.types import ChatResult, Messages, Progress, Samples, Timings
 
 if TYPE_CHECKING:
     from minicpmo_cpp.model import Model
@@ -36,6 +37,10 @@ class Session:
             raise TypeError(f"[session] expected the name of a type, got {kv_type!r} (kv_type)")
         n_ctx = integer("n_ctx", n_ctx, 0)
         self._engine: _core.Session | None = _core.Session(model._open(), n_ctx=n_ctx, kv_type=kv_type)
+        self._voices = model._open_voices()
+        self._reference: Samples | None = None  # the recording in the system message
+        self._spoken: Spoken | None = None  # the answer that goes on, if it is said
+        self._keeps_hidden = False
         self._lock = Exclusive("session")
         # The answer that goes on: dropping it must end it, so it is not held here.
         self._answer: weakref.ref[Answer] | None = None
@@ -73,6 +78,7 @@ class Session:
         with self._exclusive() as engine:
             self._end_answer(engine)
             engine.prefill(parsed.messages, options)
+            self._reference = parsed.reference if parsed.has_system else self._reference
 
     def generate(
         self,
@@ -88,8 +94,15 @@ class Session:
         use_tts_template: bool | None = None,
         ignore_stop: bool = False,
         return_hidden: bool = False,
+        audio: bool = False,
+        voice: Any = None,
+        n_steps: int | None = None,
+        speech_seed: int | None = None,
     ) -> Answer:
         """Answers what was read. The keywords are those of Model.chat.
+
+        With audio=True every ten tokens are said while the next ones are written. The system prompt is the
+        caller's: system_prompt(voice, "audio_assistant").
 
         Returns:
             An iterator of pieces. Closing it, or leaving it before its end, ends the answer there.
@@ -107,7 +120,9 @@ class Session:
             ignore_stop=ignore_stop,
             return_hidden=return_hidden,
         )
-        return self._begin(options)
+        check_spoken(flag("audio", audio), options, voice=voice, n_steps=n_steps, speech_seed=speech_seed)
+        speaking = self._speaking(options, voice, n_steps, speech_seed, is_whole=False) if audio else None
+        return self._begin(options, speaking)
 
     def generate_text(self, **options: Any) -> ChatResult:
         """generate() to its end."""
@@ -115,15 +130,18 @@ class Session:
 
     def interrupt(self) -> None:
         """Stops what another thread computes: a prefill raises, an answer ends."""
-        engine = self._engine
+        engine, spoken = self._engine, self._spoken
         if engine is not None:
             engine.interrupt()
+        if spoken is not None:
+            spoken.interrupt()
 
     def reset(self) -> None:
         """Forgets the conversation."""
         with self._exclusive() as engine:
             self._end_answer(engine)
             engine.reset()
+            self._reference = None
 
     def close(self) -> None:
         """Frees the conversation's memory; the session cannot be used any more."""
@@ -164,25 +182,56 @@ class Session:
         with self._exclusive() as engine:
             engine.prefill_chat(parsed.messages, options)
 
-    def _begin(self, options: GenerateOptions) -> Answer:
+    def _speaking(
+        self,
+        options: GenerateOptions,
+        voice: Any,
+        n_steps: int | None,
+        speech_seed: int | None,
+        *,
+        is_whole: bool,
+    ) -> Speaking:
+        """Checked keywords; a recording becomes a voice here."""
+        steps = 0 if n_steps is None else integer("n_steps", n_steps, 1, 100)
+        seed = options.seed if speech_seed is None else integer("speech_seed", speech_seed, 0, 2**64 - 1)
+        return Speaking(self._voices.choose(voice, self._reference), steps, seed, is_whole)
+
+    def _begin(self, options: GenerateOptions, speaking: Speaking | None) -> Answer:
         with self._exclusive() as engine:
             self._end_answer(engine)
-            engine.begin(options)
+            if speaking is None:
+                engine.begin(options)
+            else:
+                self._spoken = Spoken(self._voices, engine, options, speaking)
+            self._keeps_hidden = options.keep_hidden
             self._n_answer += 1
-            answer = Answer(self, self._n_answer, self._model.end_of_speech)
+            rate = 0 if self._spoken is None else self._spoken.sample_rate
+            answer = Answer(self, self._n_answer, self._model.end_of_speech, rate)
             self._answer = weakref.ref(answer)
             return answer
 
-    def _next(self) -> tuple[int, str] | None:
+    def _next(self) -> tuple[int, str, Samples | None] | None:
         with self._exclusive() as engine:
             try:
-                item = engine.next()
-            except MiniCPMOError:
+                if self._spoken is not None:
+                    item = self._spoken.next()
+                else:
+                    written = engine.next()
+                    item = None if written is None else (*written, None)
+            except GenerationInterruptedError:
                 self._end_answer(engine)
+                return None
+            except MiniCPMOError:
+                self._end_answer(engine, engine.stop_reason)
                 raise
             if item is None:
-                self._close_answer(engine)
+                self._close_answer(engine, engine.stop_reason)
             return item
+
+    @property
+    def _is_written(self) -> bool:
+        """Whether the text of the answer is complete; it may still be said."""
+        return bool(self._open().stop_reason)
 
     def _abandon(self, number: int) -> None:
         """The answer of that number is wanted no more."""
@@ -190,19 +239,23 @@ class Session:
             with self._exclusive() as engine:
                 self._end_answer(engine)
 
-    def _end_answer(self, engine: _core.Session) -> None:
-        """Cuts the answer that goes on, if there is one."""
+    def _end_answer(self, engine: _core.Session, stop_reason: str = "") -> None:
+        """Cuts the answer that goes on, if there is one. stop_reason: why, if it is known."""
         if self._answer is None:
             return
         engine.interrupt()
         while engine.next() is not None:  # the rest of a character; nothing is computed
             pass
-        self._close_answer(engine)
+        # An answer that was written may still be said.
+        self._close_answer(engine, stop_reason or "interrupted")
 
-    def _close_answer(self, engine: _core.Session) -> None:
+    def _close_answer(self, engine: _core.Session, stop_reason: str) -> None:
+        spoken, self._spoken = self._spoken, None
+        speech_timings = None if spoken is None else spoken.close()
         answer = self._answer() if self._answer is not None else None
         if answer is not None:
-            answer._finish(engine.stop_reason, self._read_timings(engine), engine.answer_hidden())
+            hidden = engine.answer_hidden() if self._keeps_hidden else None
+            answer._finish(stop_reason, self._read_timings(engine), hidden, speech_timings)
         self._answer = None
 
     def _read_timings(self, engine: _core.Session) -> Timings:

@@ -22,6 +22,7 @@ _FILES = {
     "audio": "an audio file",
     "video": "a video file",
     "media": "a media file",
+    "voice": "a recording or a saved voice",
 }
 
 

@@ -11,3 +11,10 @@ TASKS: dict[str, str] = {
     "caption": "Summarize the main content of the audio.\n",
     "scene": "Utilize one keyword to convey the audio's content or the associated scene.\n",
 }
+
+# "Mimick" of the official README: the model says again what it hears, in the voice that it hears.
+MIMICK_SYSTEM = (
+    "You are a helpful assistant. You can accept video, audio, and text input and output voice and text. "
+    "Respond with just the answer, no redundancy."
+)
+MIMICK_PROMPT = "Please repeat the following speech in the appropriate language."

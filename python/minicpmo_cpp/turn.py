@@ -31,9 +31,15 @@ class Turn:
         self._reading = reading
         self._saying = saying
         self._events: queue.Queue[Piece | None] = queue.Queue()  # None is the last one
+        self._is_written = False
         self._is_cancelled = threading.Event()
         self._answer: Answer | None = None
         self._error: BaseException | None = None
+
+    @property
+    def is_written(self) -> bool:
+        """Whether only sound is still to come."""
+        return self._is_written
 
     def run(self, on_piece: Callable[[Piece], None], on_wait: Callable[[Progress], None]) -> ChatResult:
         """Calls back in the calling thread. Ctrl-C ends the answer, a second one raises KeyboardInterrupt."""
@@ -79,6 +85,8 @@ class Turn:
                 return
             self._answer = self._session.generate(**self._saying)
             for piece in self._answer:
+                if piece.audio is not None:
+                    self._is_written = self._session._is_written
                 self._events.put(piece)
                 if self._is_cancelled.is_set():
                     self._answer.close()

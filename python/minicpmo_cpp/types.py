@@ -14,18 +14,21 @@ Messages: TypeAlias = Any  # one str, or a list of {"role", "content"}; messages
 
 
 class Piece(str):
-    """A streamed piece of an answer: a str that knows its token.
+    """A streamed piece of an answer: a str that knows its token, or sound.
 
     `token_id` is -1 for what closes a character whose bytes never became complete. The text is empty while a
-    character is incomplete.
+    character is incomplete. A piece of sound is an empty str with `audio`, float32 [n] at the answer's
+    sample_rate; all others have None there.
     """
 
-    __slots__ = ("token_id",)
+    __slots__ = ("audio", "token_id")
+    audio: Samples | None
     token_id: int
 
-    def __new__(cls, text: str, token_id: int = -1) -> Piece:
+    def __new__(cls, text: str, token_id: int = -1, audio: Samples | None = None) -> Piece:
         piece = super().__new__(cls, text)
         piece.token_id = token_id
+        piece.audio = audio
         return piece
 
     @property
@@ -78,6 +81,30 @@ class Timings:
 
 
 @dataclass(frozen=True)
+class SpeechTimings:
+    """Where the time of speaking went. Codes, flow and vocoder compute at the same time."""
+
+    voice_s: float = 0.0  # hearing the voice; next to nothing if it was used before
+    codes_s: float = 0.0  # text to speech codes
+    flow_s: float = 0.0  # codes to spectra
+    vocoder_s: float = 0.0  # spectra to samples
+    first_sample_s: float = 0.0  # from the first words to the first samples
+    n_code: int = 0
+    n_sample: int = 0
+    sample_rate: int = 0
+
+    @property
+    def audio_s(self) -> float:
+        """Length of what was said."""
+        return self.n_sample / self.sample_rate if self.sample_rate > 0 else 0.0
+
+    @property
+    def rtf(self) -> float:
+        """Real-time factor: seconds of computing for a second of sound."""
+        return (self.codes_s + self.flow_s + self.vocoder_s) / self.audio_s if self.n_sample > 0 else 0.0
+
+
+@dataclass(frozen=True)
 class ChatResult:
     """A whole answer. str(result) is its text."""
 
@@ -88,6 +115,10 @@ class ChatResult:
     # With return_hidden, float32 [n, n_embd]: row i is the state after the final norm when token i of the
     # answer was read. The last token of an answer that ended without a stop token was not read: it has none.
     hidden: NDArray[np.float32] | None = None
+    # With audio=True:
+    audio: Samples | None = None  # at sample_rate
+    sample_rate: int = 0
+    speech_timings: SpeechTimings | None = None
 
     def __str__(self) -> str:
         return self.text
@@ -131,3 +162,9 @@ class ChatOptions(TypedDict, total=False):
     return_hidden: bool
     n_ctx: int
     kv_type: str | None
+    audio: bool
+    voice: Any
+    voice_prompt: str | None
+    language: str | None
+    n_steps: int | None
+    speech_seed: int | None

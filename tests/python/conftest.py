@@ -11,6 +11,7 @@ import minicpmo_cpp
 import pytest
 from minicpmo_cpp import Model
 from minicpmo_cpp.parity.golden import Golden
+from published_pair import Pair
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SETS = ("tiny-a", "tiny-b")
@@ -58,6 +59,15 @@ def model_path(request: pytest.FixtureRequest) -> Path:
 @pytest.fixture(scope="session")
 def model(model_path: Path) -> Model:
     return Model.load(model_path, n_threads=1)
+
+
+@pytest.fixture(scope="session")
+def mute_path(convert_once: Callable[[str, str], Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model that reads text and nothing else."""
+    pair = Pair(convert_once("tiny-a", "f32"))
+    is_text = ("token_embd.", "output", "blk.")
+    pair.llm.tensors = {name: data for name, data in pair.llm.tensors.items() if name.startswith(is_text)}
+    return pair.write(tmp_path_factory.mktemp("mute"))[0]
 
 
 @pytest.fixture(scope="session", params=SETS)
