@@ -19,6 +19,7 @@ namespace minicpmo::bindings {
 
 namespace py = pybind11;
 
+using PyPair = py::typing::Tuple<py::array_t<float>, py::array_t<float>>;
 using PyFacts = py::typing::Dict<py::str, py::object>;
 using PySamples = py::array_t<float, py::array::c_style>;  // [n]
 using Rows2d = py::array_t<float, py::array::c_style>;

@@ -18,7 +18,7 @@ public:
     explicit FlowProbe(ModelPtr model)
         : model_(std::move(model)), flow_(model_->speech().flow()), workspace_(model_->backend()) {}
 
-    py::tuple encode(const Codes& codes) {
+    PyPair encode(const Codes& codes) {
         UpsampleEncoderState state = flow_.start_encoder(workspace_);
         Flow::Encoded encoded = flow_.encode(codes, true, state, workspace_);
         return py::make_tuple(to_numpy(std::move(encoded.states)), to_numpy(std::move(encoded.mu)));

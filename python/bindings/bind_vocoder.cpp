@@ -22,7 +22,7 @@ public:
 
     void restart() { state_ = vocoder_.start(); }
 
-    py::tuple excite(const Rows2d& mel, const PySamples& noise) {
+    PyPair excite(const Rows2d& mel, const PySamples& noise) {
         const Array<float> frames = to_frames(mel);
         const std::span<const float> table = to_samples(noise);
         Excitation excitation;

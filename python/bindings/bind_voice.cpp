@@ -1,5 +1,4 @@
 #include <pybind11/stl.h>
-#include <pybind11/stl/filesystem.h>
 
 #include "arrays.h"
 #include "audio/resample.h"
@@ -74,7 +73,7 @@ public:
     py::array_t<float> log_mel(const PySamples& samples) {
         return to_numpy(encoder_.tokenizer_mel().mirrored(to_samples(samples)));
     }
-    py::tuple tokens(const PyNumbers& mel) {
+    py::typing::Tuple<py::array_t<int32_t>, py::array_t<float>> tokens(const PyNumbers& mel) {
         SpeechTokens tokens = encoder_.tokenizer().encode(to_rows(mel), workspace_);
         return py::make_tuple(copied(tokens.codes), to_numpy(std::move(tokens.states)));
     }
@@ -134,8 +133,12 @@ void bind_voice(py::module_& m) {
         .def_property_readonly(
             "pcm", [](const Voice& voice) { return copied(voice.pcm); },
             "int16 [n]: the recording at 16 kHz; may be empty")
-        .def("save", &save_voice, py::arg("path"), "Writes a GGUF file with this voice alone.")
-        .def_static("load", &load_voice, py::arg("path"), "Reads what save wrote.");
+        .def(
+            "save", [](const Voice& voice, const std::string& path) { save_voice(voice, path); },
+            py::arg("path"), "Writes a GGUF file with this voice alone.")
+        .def_static(
+            "load", [](const std::string& path) { return load_voice(path); }, py::arg("path"),
+            "Reads what save wrote.");
     m.def("encode_voice", &encode_voice, py::arg("model"), py::arg("samples"), py::arg("name") = "",
           "float32 [n] mono at 16 kHz -> Voice");
     bind_parts(m);

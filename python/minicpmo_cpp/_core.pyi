@@ -6,7 +6,6 @@ from __future__ import annotations
 import collections.abc
 import numpy
 import numpy.typing
-import os
 import typing
 
 __all__: list[str] = [
@@ -327,7 +326,7 @@ class Voice:
     What speech sounds like, taken from a recording.
     """
     @staticmethod
-    def load(path: os.PathLike | str | bytes) -> Voice:
+    def load(path: str) -> Voice:
         """
         Reads what save wrote.
         """
@@ -339,7 +338,7 @@ class Voice:
         pcm: typing.Annotated[numpy.typing.ArrayLike, numpy.int16] | None = None,
         name: str = "",
     ) -> None: ...
-    def save(self, path: os.PathLike | str | bytes) -> None:
+    def save(self, path: str) -> None:
         """
         Writes a GGUF file with this voice alone.
         """
@@ -395,7 +394,9 @@ class VoiceParts:
         """
         float32 [n_frame, n_mel] -> float32 [n]
         """
-    def tokens(self, mel: typing.Annotated[numpy.typing.ArrayLike, numpy.float32]) -> tuple:
+    def tokens(
+        self, mel: typing.Annotated[numpy.typing.ArrayLike, numpy.float32]
+    ) -> tuple[numpy.typing.NDArray[numpy.int32], numpy.typing.NDArray[numpy.float32]]:
         """
         float32 [n_frame, n_mel] -> (codes int32 [n], states float32 [n, n_embd])
         """
@@ -450,7 +451,9 @@ class FlowProbe:
     The flow by itself, codes to mel. Spectra and noise are float32 [n_frame, n_mel].
     """
     def __init__(self, model: Model) -> None: ...
-    def encode(self, codes: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex]) -> tuple:
+    def encode(
+        self, codes: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex]
+    ) -> tuple[numpy.typing.NDArray[numpy.float32], numpy.typing.NDArray[numpy.float32]]:
         """
         A whole piece -> (states [n_frame, n_embd], mu [n_frame, n_mel])
         """
@@ -502,7 +505,7 @@ class Vocoder:
         self,
         mel: typing.Annotated[numpy.typing.ArrayLike, numpy.float32],
         noise: typing.Annotated[numpy.typing.ArrayLike, numpy.float32],
-    ) -> tuple:
+    ) -> tuple[numpy.typing.NDArray[numpy.float32], numpy.typing.NDArray[numpy.float32]]:
         """
         float32 [n_frame, n_mel] -> (pitch in Hz [n_frame], excitation [n_sample]); noise as a table that is read round and round, or empty
         """
