@@ -64,6 +64,18 @@ void store_text(std::string_view text, char* buffer, size_t n_buffer, size_t* n_
     buffer[text.size()] = '\0';
 }
 
+std::filesystem::path to_path(const char* utf8) {
+    const std::string_view text = &not_null(utf8, "path");
+    return std::u8string(text.begin(), text.end());
+}
+
+minicpmo_end to_end(const std::string& stop_reason) {
+    check<ArgumentError>(!stop_reason.empty(),
+                         "[api] expected minicpmo_session_begin before the first piece");
+    if (stop_reason == "length") return MINICPMO_END_LENGTH;
+    return stop_reason == "interrupted" ? MINICPMO_END_INTERRUPTED : MINICPMO_END_STOP;
+}
+
 Messages to_messages(const minicpmo_message* messages, size_t n_message) {
     Messages all;
     for (const minicpmo_message& message : checked_span(messages, n_message, "messages")) {

@@ -4,7 +4,9 @@
 
 #include <cstring>
 #include <deque>
+#include <filesystem>
 #include <span>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -60,6 +62,9 @@ minicpmo_status store_default(P* params, size_t struct_size, const P& defaults, 
 
 // Text with its closing zero byte, as minicpmo_devices describes it.
 void store_text(std::string_view text, char* buffer, size_t n_buffer, size_t* n_byte);
+
+std::filesystem::path to_path(const char* utf8);
+minicpmo_end to_end(const std::string& stop_reason);  // of a session; throws ArgumentError before any answer
 
 // Messages whose pictures point into the caller's memory, or where rows are padded into `copies`.
 struct Messages {

@@ -1,4 +1,3 @@
-#include <filesystem>
 #include <memory>
 #include <string>
 
@@ -12,18 +11,6 @@ using namespace minicpmo::api;
 namespace {
 
 minicpmo_model_params default_model_params() { return {sizeof(minicpmo_model_params), "auto", 0}; }
-
-std::filesystem::path to_path(const char* utf8) {
-    const std::string_view text = &not_null(utf8, "path");
-    return std::u8string(text.begin(), text.end());
-}
-
-minicpmo_end to_end(const std::string& stop_reason) {
-    check<ArgumentError>(!stop_reason.empty(),
-                         "[api] expected minicpmo_session_begin before the first piece");
-    if (stop_reason == "length") return MINICPMO_END_LENGTH;
-    return stop_reason == "interrupted" ? MINICPMO_END_INTERRUPTED : MINICPMO_END_STOP;
-}
 
 }  // namespace
 

@@ -14,8 +14,10 @@ struct minicpmo_model {
 };
 
 struct minicpmo_session {
-    minicpmo_session(std::shared_ptr<const minicpmo::Model> model, const minicpmo::SessionOptions& options)
-        : session(std::move(model), options) {}
+    minicpmo_session(std::shared_ptr<const minicpmo::Model> of, const minicpmo::SessionOptions& options)
+        : model(std::move(of)), session(model, options) {}
+    std::shared_ptr<const minicpmo::Model> model;
     minicpmo::Session session;
     std::string piece;
+    bool is_lent = false;  // to a spoken answer
 };

@@ -97,14 +97,14 @@ void check_code_sampling(const CodeSampling& s) {
 
 int32_t sample_code(std::span<float> logits, std::span<const int32_t> history, const CodeSampling& sampling,
                     bool may_end, Rng& rng) {
-    for (const float logit : logits) {
-        check<Error>(!std::isnan(logit), "[speech codes] the model computed a logit that is not a number");
-    }
     const bool is_greedy = sampling.temperature == 0.0F;
     if (!is_greedy) {
         for (float& logit : logits) logit /= sampling.temperature;
     }
     if (!history.empty()) penalise(logits, history, sampling);
+    for (const float logit : logits) {
+        check<Error>(!std::isnan(logit), "[speech codes] the model computed a logit that is not a number");
+    }
     const auto end_code = static_cast<int32_t>(logits.size()) - 1;
     if (is_greedy) {
         const auto allowed = logits.first(logits.size() - (may_end ? 0 : 1));

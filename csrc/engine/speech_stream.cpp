@@ -8,9 +8,11 @@ namespace minicpmo {
 
 namespace {
 
-constexpr size_t kMaxTokens = 8;    // chunks of text that wait to be spoken
-constexpr size_t kMaxCodes = 4;     // seconds of codes that wait for the decoder
-constexpr size_t kMaxSamples = 16;  // seconds of sound that wait for the caller
+constexpr size_t kMaxTokens = 8;  // chunks of text that wait to be spoken
+constexpr size_t kMaxCodes = 4;   // seconds of codes that wait for the decoder
+// Samples wait without bound: who would take them may be waiting in feed(), and would wait for itself. What
+// waits is no more than the sound of kMaxTokens chunks if the caller takes what there is before it feeds.
+constexpr size_t kMaxSamples = std::numeric_limits<size_t>::max();
 
 CodeRules rules_of(const TtsConfig& config, const SpeechStreamOptions& options) {
     CodeRules rules = options.is_whole ? chat_rules(config) : streaming_rules(config);
@@ -29,13 +31,17 @@ SpeechStream::SpeechStream(std::shared_ptr<const Model> model, SpeechDecoder& de
       has_threads_(options.has_threads),
       tokens_(kMaxTokens),
       codes_(kMaxCodes),
-      // Without threads nobody would take samples out while they are made.
-      samples_(options.has_threads ? kMaxSamples : std::numeric_limits<size_t>::max()) {
+      samples_(kMaxSamples) {
     decoder_.clear_interrupt();
     decoder_.begin(!options.is_whole);
     if (!has_threads_) return;
-    threads_.emplace_back([this] { run_codes(); });
-    threads_.emplace_back([this] { run_samples(); });
+    try {
+        threads_.emplace_back([this] { run_codes(); });
+        threads_.emplace_back([this] { run_samples(); });
+    } catch (...) {  // no second thread: the first would wait for ever
+        tokens_.cancel();
+        throw;
+    }
 }
 
 SpeechStream::~SpeechStream() {
@@ -59,13 +65,17 @@ void SpeechStream::feed(SpokenTokens tokens) {
         has_begun_ = true;
         watch_.restart();
     }
-    const bool is_final = tokens.is_final;
+    has_final_ = has_final_ || tokens.is_final;
     if (has_threads_) {
         tokens_.push(std::move(tokens));
-        if (is_final) tokens_.close();
+        if (has_final_) tokens_.close();
     } else {
-        speak(tokens);
-        if (is_final) samples_.close();
+        try {
+            speak(tokens);
+            if (has_final_) samples_.close();
+        } catch (...) {  // as in a thread: whoever calls again gets it again
+            fail_with(std::current_exception());
+        }
     }
     rethrow();
 }
@@ -76,6 +86,9 @@ std::optional<std::vector<float>> SpeechStream::poll() {
 }
 
 std::optional<std::vector<float>> SpeechStream::next() {
+    rethrow();
+    check<ArgumentError>(has_final_,
+                         "[speech] expected the final tokens before the last samples, got neither");
     std::optional<std::vector<float>> samples = samples_.pop();
     if (!samples) rethrow();
     return samples;
@@ -83,10 +96,15 @@ std::optional<std::vector<float>> SpeechStream::next() {
 
 void SpeechStream::speak(const SpokenTokens& tokens) {
     Stopwatch watch;
+    const auto count = [&](size_t n_code) {
+        const std::lock_guard lock(mutex_);
+        timings_.codes_s += watch.seconds();
+        timings_.n_code += static_cast<int>(n_code);
+    };
     generator_.feed(tokens.ids, tokens.hidden, tokens.is_final);
     while (std::optional<CodeBatch> batch = generator_.next_batch()) {
-        timings_.codes_s += watch.seconds();
-        timings_.n_code += static_cast<int>(batch->codes.size());
+        if (is_interrupted_) return;  // a device other than the CPU does not stop inside a graph
+        count(batch->codes.size());
         if (has_threads_) {
             if (!codes_.push(std::move(*batch))) return;
         } else {
@@ -94,15 +112,19 @@ void SpeechStream::speak(const SpokenTokens& tokens) {
         }
         watch.restart();
     }
-    timings_.codes_s += watch.seconds();
+    count(0);
 }
 
 void SpeechStream::decode(const CodeBatch& batch) {
     std::vector<float> samples = decoder_.push(batch.codes, batch.is_last);
-    if (samples.empty()) return;
-    if (timings_.n_sample == 0) timings_.first_sample_s = watch_.seconds();
-    timings_.n_sample += static_cast<int64_t>(samples.size());
-    samples_.push(std::move(samples));
+    {
+        const std::lock_guard lock(mutex_);
+        timings_.flow_s = decoder_.flow_s();
+        timings_.vocoder_s = decoder_.vocoder_s();
+        if (timings_.n_sample == 0 && !samples.empty()) timings_.first_sample_s = watch_.seconds();
+        timings_.n_sample += static_cast<int64_t>(samples.size());
+    }
+    if (!samples.empty()) samples_.push(std::move(samples));
 }
 
 void SpeechStream::run_codes() {
@@ -125,7 +147,7 @@ void SpeechStream::run_samples() {
 
 void SpeechStream::fail_with(std::exception_ptr error) noexcept {
     {
-        const std::lock_guard lock(error_mutex_);
+        const std::lock_guard lock(mutex_);
         if (!error_) error_ = error;
     }
     tokens_.cancel();
@@ -135,17 +157,15 @@ void SpeechStream::fail_with(std::exception_ptr error) noexcept {
 
 void SpeechStream::rethrow() {
     {
-        const std::lock_guard lock(error_mutex_);
+        const std::lock_guard lock(mutex_);
         if (error_) std::rethrow_exception(error_);
     }
     check<InterruptedError>(!is_interrupted_, "[speech] interrupted");
 }
 
 SpeechTimings SpeechStream::timings() const {
-    SpeechTimings timings = timings_;
-    timings.flow_s = decoder_.flow_s();
-    timings.vocoder_s = decoder_.vocoder_s();
-    return timings;
+    const std::lock_guard lock(mutex_);
+    return timings_;
 }
 
 }  // namespace minicpmo

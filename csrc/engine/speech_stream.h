@@ -23,7 +23,7 @@ struct SpeechStreamOptions {
     bool is_whole = false;  // one chunk, the whole text, as the reference's chat(); else one every few tokens
     bool has_threads = true;
     uint64_t seed = 0;
-    std::optional<CodeSampling> sampling;  // the model's own if absent
+    std::optional<CodeSampling> sampling = {};  // the model's own if absent
 };
 
 struct SpokenTokens {
@@ -50,13 +50,14 @@ public:
     SpeechStream(const SpeechStream&) = delete;
     SpeechStream& operator=(const SpeechStream&) = delete;
 
-    void feed(SpokenTokens tokens);  // waits while much is still to be spoken
+    // Waits while much is still to be spoken, whether or not samples are taken meanwhile.
+    void feed(SpokenTokens tokens);
     // Samples that are ready; nothing if there are none now.
     std::optional<std::vector<float>> poll();
-    // The next samples; nothing when all was spoken. Only after the final tokens were fed.
+    // The next samples; nothing when all was spoken. Throws ArgumentError before the final tokens were fed.
     std::optional<std::vector<float>> next();
     void interrupt() noexcept;      // feed() and next() throw InterruptedError, or end
-    SpeechTimings timings() const;  // after the end
+    SpeechTimings timings() const;  // so far; any thread
 
 private:
     void speak(const SpokenTokens& tokens);  // codes for these tokens
@@ -70,15 +71,16 @@ private:
     SpeechDecoder& decoder_;
     CodeGenerator generator_;
     bool has_threads_;
-    SpeechTimings timings_;
     Stopwatch watch_;
     bool has_begun_ = false;
+    bool has_final_ = false;
     std::atomic<bool> is_interrupted_ = false;
 
     BoundedQueue<SpokenTokens> tokens_;
     BoundedQueue<CodeBatch> codes_;
     BoundedQueue<std::vector<float>> samples_;
-    std::mutex error_mutex_;
+    mutable std::mutex mutex_;  // of the two below
+    SpeechTimings timings_;
     std::exception_ptr error_;
     std::vector<std::jthread> threads_;
 };

@@ -9,6 +9,9 @@ namespace minicpmo {
 namespace {
 
 constexpr size_t kTokensPerChunk = 10;  // that are spoken together; reference: generate_chunk_size
+// NOTE: the reference speaks a whole text in one chunk, which ends after 82 s whatever is left. Longer texts
+// than this are cut into equal parts.
+constexpr size_t kTokensOfWhole = 250;
 
 GenerateOptions for_speech(GenerateOptions options) {
     options.keep_hidden = true;
@@ -34,8 +37,12 @@ void SpokenAnswer::interrupt() noexcept {
 void SpokenAnswer::feed(bool is_final) {
     const Array<float>& hidden = session_.answer_hidden();  // [n_embd, n]
     const auto n_ready = std::min(ids_.size(), static_cast<size_t>(hidden.dim(1)));
+    check<ArgumentError>(n_ready >= n_fed_,
+                         "[speech] expected a session of its own, got one that began again");
+    const size_t n_part = (n_ready + kTokensOfWhole - 1) / kTokensOfWhole;
+    const size_t n_together = !is_whole_ || n_part == 0 ? kTokensPerChunk : (n_ready + n_part - 1) / n_part;
     while (is_final ? true : !is_whole_ && n_ready >= n_fed_ + kTokensPerChunk) {
-        const size_t n = std::min(n_ready - n_fed_, is_whole_ ? n_ready : kTokensPerChunk);
+        const size_t n = std::min(n_ready - n_fed_, n_together);
         SpokenTokens tokens;
         tokens.is_final = is_final && n_fed_ + n == n_ready;
         tokens.ids.assign(ids_.begin() + static_cast<std::ptrdiff_t>(n_fed_),
@@ -61,7 +68,10 @@ std::optional<SpokenPiece> SpokenAnswer::next() {
             return SpokenPiece{std::move(piece), {}};
         }
         is_written_ = true;
-        check<InterruptedError>(session_.stop_reason() != "interrupted", "[speech] interrupted");
+        if (session_.stop_reason() == "interrupted") {
+            speech_.interrupt();  // or speech would wait for the rest of the text
+            fail<InterruptedError>("[speech] interrupted");
+        }
         feed(true);
     }
     if (std::optional<std::vector<float>> samples = speech_.next())

@@ -18,11 +18,12 @@ struct SpokenPiece {  // one of the two
 
 class SpokenAnswer {
 public:
-    // Begins the answer. The session and the decoder are lent for its length.
+    // Begins the answer. The session and the decoder are lent for its length: nobody else uses them.
     SpokenAnswer(std::shared_ptr<const Model> model, Session& session, SpeechDecoder& decoder,
                  const GenerateOptions& options, const SpeechStreamOptions& speech);
 
-    std::optional<SpokenPiece> next();  // nothing at the end
+    // Nothing at the end. Throws InterruptedError, and then again.
+    std::optional<SpokenPiece> next();
     void interrupt() noexcept;
     SpeechTimings timings() const { return speech_.timings(); }
 

@@ -138,7 +138,7 @@ std::optional<VocoderConfig> read_vocoder_config(const GgufFile& file, VocoderKi
     config.hift.n_spectrum = config.n_fft + 2;
     HarmonicSourceConfig& source = config.source;
     source.is_causal = config.is_causal();
-    source.n_harmonic = keys.integer("harmonics", 1, kMaxLayers);
+    source.n_harmonic = keys.integer("harmonics", 1, 64);
     source.sample_rate_hz = keys.integer("sample_rate", 1, kMaxTokens);
     source.frame_length = keys.integer("frame_length", config.n_fft, kMaxFrameLength);
     keys.require(source.frame_length == config.hift.up_rate() * config.hop_length,

@@ -120,6 +120,7 @@ int32_t SpeechTokenizer::quantize(std::span<const float> digits, int n_level) {
     int32_t code = 0;
     int32_t place = 1;
     for (const float digit : digits) {
+        check<ModelFileError>(!std::isnan(digit), "[s3] expected weights that make numbers, got others");
         const float bounded = std::clamp(std::tanh(digit), -kLargest, kLargest);
         // Halves go to the even neighbour, as in every rounding mode of the floating point unit that we use.
         const auto level =

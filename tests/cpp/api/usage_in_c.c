@@ -1,6 +1,8 @@
-// The header must compile as C11, and its usage example must work.
+// The headers must compile as C11, and their usage examples must work.
 
 #include <minicpmo.h>
+#include <minicpmo_audio.h>
+#include <minicpmo_speech.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -34,4 +36,48 @@ int answer_in_c(const char* path, char* answer, size_t n_answer) {
     minicpmo_session_free(session);
     minicpmo_model_free(model);
     return *minicpmo_last_error() == '\0' ? n_piece : -1;
+}
+
+static int say(minicpmo_session* session, minicpmo_speech_decoder* decoder, size_t* n_sample) {
+    minicpmo_spoken_answer* answer = NULL;
+    minicpmo_spoken_piece piece = {.struct_size = sizeof piece};
+    minicpmo_generate_params params;
+    int n_token = 0;
+    if (minicpmo_generate_params_default(&params, sizeof params) != MINICPMO_OK) return -1;
+    params.max_new_tokens = 20;
+    params.ignore_stop = 1;
+    if (minicpmo_spoken_answer_begin(session, decoder, &params, NULL, &answer) == MINICPMO_OK) {
+        while (minicpmo_spoken_answer_next(answer, &piece) == MINICPMO_OK &&
+               piece.end == MINICPMO_END_NOT_YET) {
+            *n_sample += piece.n_sample;
+            n_token += piece.token >= 0;
+        }
+    }
+    minicpmo_spoken_answer_free(answer);
+    return n_token;
+}
+
+int speak_in_c(const char* path, size_t* n_sample) {
+    minicpmo_model* model = NULL;
+    minicpmo_session* session = NULL;
+    minicpmo_voice* voice = NULL;
+    minicpmo_speech_decoder* decoder = NULL;
+    const char* text = "Hello!";
+    minicpmo_part part = {
+        .struct_size = sizeof part, .kind = MINICPMO_PART_TEXT, .text = text, .n_text = strlen(text)};
+    minicpmo_message message = {
+        .struct_size = sizeof message, .role = MINICPMO_ROLE_USER, .parts = &part, .n_part = 1};
+    int n_token = -1;
+    *n_sample = 0;
+    if (minicpmo_model_load(path, NULL, &model) == MINICPMO_OK &&
+        minicpmo_session_create(model, NULL, &session) == MINICPMO_OK &&
+        minicpmo_session_prefill(session, &message, 1, NULL) == MINICPMO_OK &&
+        minicpmo_voice_of_model(model, NULL, &voice) == MINICPMO_OK &&
+        minicpmo_speech_decoder_create(model, voice, NULL, &decoder) == MINICPMO_OK)
+        n_token = say(session, decoder, n_sample);
+    minicpmo_speech_decoder_free(decoder);
+    minicpmo_voice_free(voice);
+    minicpmo_session_free(session);
+    minicpmo_model_free(model);
+    return n_token;
 }

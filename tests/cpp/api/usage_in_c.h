@@ -1,5 +1,5 @@
 #pragma once
-// The usage example of minicpmo.h as a C function.
+// The usage examples of minicpmo.h and minicpmo_speech.h as C functions.
 
 #include <stddef.h>
 
@@ -9,6 +9,10 @@ extern "C" {
 
 // Appends what the model at `path` says to `answer`; returns the number of its tokens, -1 on failure.
 int answer_in_c(const char* path, char* answer, size_t n_answer);
+
+// Counts the samples of a spoken answer of the model at `path`; returns the number of its tokens, -1 on
+// failure.
+int speak_in_c(const char* path, size_t* n_sample);
 
 #ifdef __cplusplus
 }

@@ -1,6 +1,7 @@
 // fuzz_gguf SEED_FILE N [SEED]: opens N damaged copies of a GGUF file, loads those that open as models, and
-// talks to those that load. Nothing but minicpmo::Error may come out; anything else ends the run with status
-// 1 and keeps the damaged copy. With --builtin for SEED_FILE it damages a tiny model of its own.
+// talks to those that load, aloud if they speak. Nothing but minicpmo::Error may come out; anything else ends
+// the run with status 1 and keeps the damaged copy. With --builtin for SEED_FILE it damages a tiny model of
+// its own.
 
 #include <algorithm>
 #include <cstdint>
@@ -17,6 +18,7 @@
 #include "base/stopwatch.h"
 #include "engine/audio_stream.h"
 #include "engine/session.h"
+#include "engine/spoken_answer.h"
 #include "fuzz/mutator.h"
 #include "models/tiny_model.h"
 
@@ -96,12 +98,35 @@ void talk(const std::shared_ptr<const Model>& model) {
     }
 }
 
+// A voice of a recording, and the first tokens of an answer in that voice, or in the file's own.
+void speak(const std::shared_ptr<const Model>& model) {
+    std::vector<float> sound(9000);
+    for (size_t i = 0; i < sound.size(); ++i) sound[i] = 0.002F * static_cast<float>(i * 37 % 211) - 0.2F;
+    Workspace workspace(model->backend());
+    const SpeechModel& speech = model->speech();
+    const Voice voice =
+        speech.can_clone() ? speech.voice_encoder().encode(sound, "", workspace) : speech.voice("");
+    SpeechDecoder decoder(model, voice, {.n_step = 2});
+    Session session(model, {});
+    const Message message{Role::user, {{PartKind::text, "Hello", {}, {}}}};
+    session.prefill(std::span(&message, 1), {});
+    GenerateOptions options;
+    options.max_new_tokens = 3;
+    SpokenAnswer answer(model, session, decoder, options, {});
+    for (int n_sample = 0; n_sample < 2 * speech.sample_rate();) {
+        const auto piece = answer.next();
+        if (!piece) return;
+        n_sample += static_cast<int>(piece->samples.size());
+    }
+}
+
 void run_mutant(const std::filesystem::path& path, Counts& counts) {
     exercise(GgufFile::open(path));
     ++counts.n_opened;
     const auto model = Model::load(path, {.backend = {.device = "cpu", .n_threads = 1}});
     ++counts.n_loaded;
     talk(model);
+    if (model->has_speech()) speak(model);
     ++counts.n_answered;
 }
 
@@ -164,7 +189,7 @@ int main(int argc, char** argv) {
         const int n_mutant = std::stoi(argv[2]);
         const uint64_t seed = argc == 4 ? std::stoull(argv[3]) : 1;
         if (std::string(argv[1]) != "--builtin") return run(argv[1], n_mutant, seed);
-        const TinyModelFile file({.n_ctx = 512});
+        const TinyModelFile file({.has_speech = true, .n_ctx_speech = 512, .n_ctx = 512});
         return run(file.path(), n_mutant, seed);
     } catch (const std::exception& error) {
         std::cerr << error.what() << "\n";

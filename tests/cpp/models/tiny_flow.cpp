@@ -59,15 +59,15 @@ private:
     Rng rng_;
 };
 
-void add_keys(GgufBuilder& b) {
+void add_keys(GgufBuilder& b, const TinyFlowOptions& options) {
     const auto count = [&](const char* key, int value) {
         b.add(std::string("minicpmo.t2w.") + key, static_cast<uint32_t>(value));
     };
     const auto number = [&](const char* key, float value) {
         b.add(std::string("minicpmo.t2w.") + key, value);
     };
-    count("vocab_size", kTinyFlowCodes);
-    count("speaker_length", kTinyFlowSpeaker);
+    count("vocab_size", options.n_code);
+    count("speaker_length", options.n_speaker);
     count("n_mel", kTinyFlowMel);
     count("token_rate", 25);
     count("up_rate", 2);
@@ -164,10 +164,10 @@ FlowConfig tiny_flow_config() {
 }
 
 void add_tiny_flow(GgufBuilder& builder, const TinyFlowOptions& options) {
-    add_keys(builder);
+    add_keys(builder, options);
     FlowWriter w(builder, options);
-    w.matrix("input_embd", kEmbd, kTinyFlowCodes, 3.0F);
-    w.linear("spk_affine", kTinyFlowSpeaker, kTinyFlowMel);
+    w.matrix("input_embd", kEmbd, options.n_code, 3.0F);
+    w.linear("spk_affine", options.n_speaker, kTinyFlowMel);
     w.linear("enc_proj", kEmbd, kTinyFlowMel);
     add_encoder(w);
     add_estimator(w, options.velocity);

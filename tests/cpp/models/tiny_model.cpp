@@ -1,9 +1,15 @@
 #include "models/tiny_model.h"
 
 #include <cmath>
+#include <cstring>
 #include <map>
+#include <set>
 
 #include "base/rng.h"
+#include "models/tiny_flow.h"
+#include "models/tiny_tts.h"
+#include "models/tiny_vocoder.h"
+#include "models/tiny_voice.h"
 
 namespace minicpmo {
 
@@ -236,6 +242,59 @@ void add_audio_tensors(TensorWriter& w) {
     w.linear("mm.a.linear2", kTinyEmbd, kTinyEmbd);
 }
 
+std::string key_name(const std::string& key) {
+    uint64_t n = 0;
+    std::memcpy(&n, key.data(), sizeof n);
+    return key.substr(sizeof n, n);
+}
+
+// The keys of `part` that b does not have, and all its tensors.
+void merge(GgufBuilder& b, const GgufBuilder& part) {
+    std::set<std::string> known;
+    for (const std::string& key : b.keys) known.insert(key_name(key));
+    for (const std::string& key : part.keys) {
+        if (!known.contains(key_name(key))) b.keys.push_back(key);
+    }
+    b.tensors.insert(b.tensors.end(), part.tensors.begin(), part.tensors.end());
+}
+
+void add_voices(GgufBuilder& b, TensorWriter& w, int n_code, int n_speaker) {
+    const std::vector<std::string> names = {"Ann", "Bob"};
+    b.add("minicpmo.voice.count", static_cast<uint32_t>(names.size()));
+    for (size_t i = 0; i < names.size(); ++i) {
+        b.add("minicpmo.voice." + std::to_string(i) + ".name", names[i]);
+        const std::string at = "voice." + std::to_string(i) + ".";
+        std::string codes;
+        for (int k = 0; k < kTinyVoiceCodes; ++k)
+            codes += le(static_cast<int32_t>((k * 7 + static_cast<int>(i)) % n_code));
+        b.tensor({at + "prompt_tokens", {kTinyVoiceCodes}, GGML_TYPE_I32, codes});
+        w.values(at + "prompt_mel", {kTinyFlowMel, 2 * kTinyVoiceCodes}, -4.0F, 2.0F);
+        w.values(at + "spk", {static_cast<uint64_t>(n_speaker)}, 0.0F, 1.0F);
+    }
+}
+
+void add_speech(GgufBuilder& b, const TinyModelOptions& options) {
+    const int n_code = tiny_tokenizer_config().n_vocab();
+    const int n_speaker = tiny_speaker_config().n_embd;
+    TinyTtsOptions tts;
+    tts.n_ctx = options.n_ctx_speech;
+    tts.n_embd_llm = kTinyEmbd;
+    tts.n_text = tiny_n_token() + options.n_spare_rows;
+    tts.n_code = n_code + 1;
+    add_tiny_tts(b, tts);
+    TinyFlowOptions flow;
+    flow.n_code = n_code;
+    flow.n_speaker = n_speaker;
+    add_tiny_flow(b, flow);
+    TinyVocoderOptions vocoder;
+    vocoder.is_causal = options.has_causal_vocoder;
+    vocoder.n_mel = kTinyFlowMel;
+    add_tiny_vocoder(b, vocoder);
+    merge(b, tiny_voice().file);
+    TensorWriter w(b, GGML_TYPE_F32, options.seed);
+    add_voices(b, w, n_code, n_speaker);
+}
+
 }  // namespace
 
 int tiny_n_token() { return static_cast<int>(256 + kMerges.size() + kSpecialTokens.size()); }
@@ -250,6 +309,7 @@ GgufBuilder tiny_model(const TinyModelOptions& options) {
     add_llm_tensors(writer, tiny_n_token() + options.n_spare_rows);
     if (options.has_vision) add_vision_tensors(writer);
     if (options.has_audio) add_audio_tensors(writer);
+    if (options.has_speech) add_speech(b, options);
     return b;
 }
 

@@ -1,7 +1,7 @@
 #pragma once
 // A whole model of random weights, small enough to run in milliseconds: a qwen3 of two layers, a vision tower
-// and an audio encoder of one, and a byte-level tokenizer. Reference: csrc/engine/model_config.cpp for the
-// keys, csrc/models for the tensors.
+// and an audio encoder of one, a byte-level tokenizer, and, if asked for, all that speech needs. Reference:
+// csrc/engine/model_config.cpp for the keys, csrc/models for the tensors.
 
 #include <ggml.h>
 
@@ -18,6 +18,9 @@ struct TinyModelOptions {
     ggml_type type = GGML_TYPE_F32;  // of the matrices: F32, F16 or Q8_0
     bool has_vision = true;
     bool has_audio = true;
+    bool has_speech = false;          // in F32, with two voices
+    bool has_causal_vocoder = false;  // instead of the original one
+    int n_ctx_speech = 4096;
     int n_ctx = 4096;
     int n_spare_rows = 0;  // of the embedding, beyond the last token
     uint64_t seed = 1;
@@ -32,6 +35,7 @@ constexpr int kTinyHead = 32;
 constexpr int kTinyFf = 64;
 constexpr int kTinyQueries = 4;
 constexpr int kTinyPositions = 1500;  // of the audio encoder: 30 s
+constexpr int kTinyVoiceCodes = 20;   // of its two voices, "Ann" and "Bob"
 
 GgufBuilder tiny_model(const TinyModelOptions& options = {});
 int tiny_n_token();  // tokens of its vocabulary

@@ -28,11 +28,11 @@ void add_keys(GgufBuilder& b, const TinyTtsOptions& options) {
     number("context_length", options.n_ctx);
     number("llm_embedding_length", options.n_embd_llm);
     number("num_vq", options.num_vq);
-    number("num_audio_tokens", kTinyCodes);
-    number("num_text_tokens", kTinyTexts);
+    number("num_audio_tokens", options.n_code);
+    number("num_text_tokens", options.n_text);
     number("audio_bos_token_id", kTinyAudioBos);
     number("text_eos_token_id", kTinyTextEos);
-    number("audio_eos_code", kTinyCodes - 1);
+    number("audio_eos_code", options.n_code - 1);
     b.add(prefix + "attention.layer_norm_rms_epsilon", 1e-6F).add(prefix + "rope.freq_base", 1e4F);
     b.add(prefix + "normalize_projected_hidden", true);
     b.add(prefix + "condition_type", options.condition).add(prefix + "attention_type", options.attention);
@@ -65,9 +65,9 @@ private:
 void add_tiny_tts(GgufBuilder& builder, const TinyTtsOptions& options) {
     add_keys(builder, options);
     TensorWriter w(builder);
-    w.matrix("emb_text", kEmbd, kTinyTexts, 6.0F);
-    w.matrix("emb_code", kEmbd, kTinyCodes, 6.0F);
-    w.matrix("head_code", kEmbd, kTinyCodes);
+    w.matrix("emb_text", kEmbd, options.n_text, 6.0F);
+    w.matrix("emb_code", kEmbd, options.n_code, 6.0F);
+    w.matrix("head_code", kEmbd, options.n_code);
     w.matrix("projector.linear1", options.n_embd_llm, kEmbd);
     w.values("projector.linear1.bias", {kEmbd}, 0.0F);
     w.matrix("projector.linear2", kEmbd, kEmbd);
@@ -95,8 +95,8 @@ TtsLmConfig tiny_tts_config(const TinyTtsOptions& options) {
                         .d_head = kHeadWidth,
                         .rope = {.n_dims = kHeadWidth, .base = 1e4F}},
             .n_embd_llm = options.n_embd_llm,
-            .n_text = kTinyTexts,
-            .n_code = kTinyCodes,
+            .n_text = options.n_text,
+            .n_code = options.n_code,
             .n_ctx = options.n_ctx,
             .text_eos = kTinyTextEos,
             .audio_bos = kTinyAudioBos};
