@@ -8,7 +8,8 @@
 namespace minicpmo::kernels {
 
 // Macros, because an attribute has no other name.
-#if defined(__x86_64__) && defined(__linux__)
+// The resolvers run before the thread sanitizer does.
+#if defined(__x86_64__) && defined(__linux__) && !defined(__SANITIZE_THREAD__)
 #define MINICPMO_CLONES __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
 #else
 #define MINICPMO_CLONES

@@ -17,7 +17,8 @@ Array<float> TokenEmbedding::lookup(std::span<const int32_t> ids, Workspace& wor
     Array<float> rows({weight->ne[0], static_cast<int64_t>(ids.size())});
     if (ids.empty()) return rows;
     GraphRunner& runner = workspace.runner("token_embedding", 16);
-    runner.prepare({static_cast<int64_t>(ids.size())}, [&](Graph& g) {
+    // The table is part of the key: one workspace may serve several.
+    runner.prepare({static_cast<int64_t>(ids.size()), reinterpret_cast<intptr_t>(weight)}, [&](Graph& g) {
         const Tensor input = g.input("ids", GGML_TYPE_I32, {static_cast<int64_t>(ids.size())});
         g.output("rows", lookup(g, input));
     });
