@@ -127,7 +127,7 @@ def test_the_recording_of_the_system_message_is_the_voice(speaker: Model, voice:
 
 def test_a_text_is_read_out_with_the_official_prompt(speaker: Model, voice: Voice) -> None:
     result = speaker.speak(
-        "Good morning.", voice, max_new_tokens=4, seed=1, ignore_stop=True, stream=True
+        "Good morning.", voice, max_new_tokens=4, temperature=0.0, ignore_stop=True, stream=True
     ).result()
     assert result.audio is not None
     before, samples, after = read_aloud("Good morning.", voice)[0]["content"]
@@ -168,7 +168,9 @@ def test_wrong_options_are_named(
 def test_leaving_an_answer_ends_its_sound(speaker: Model, voice: Voice) -> None:
     session = speaker.session()
     session.prefill("One")
-    for piece in session.generate(audio=True, voice=voice, max_new_tokens=600, ignore_stop=True):
+    for piece in session.generate(
+        audio=True, voice=voice, max_new_tokens=600, temperature=0.0, ignore_stop=True
+    ):
         if piece.audio is not None:
             break
     session.prefill("Two")
@@ -202,7 +204,7 @@ def test_interrupt_ends_the_sound_after_the_text(speaker: Model, voice: Voice) -
 def test_a_full_context_ends_a_spoken_answer(speaker: Model, voice: Voice) -> None:
     session = speaker.session(n_ctx=40)
     session.prefill("One")
-    answer = session.generate(audio=True, voice=voice, ignore_stop=True)
+    answer = session.generate(audio=True, voice=voice, ignore_stop=True, temperature=0.0)
     with pytest.raises(MiniCPMOError, match="context"):
         answer.result()
     assert answer.stop_reason == "length"
