@@ -67,8 +67,8 @@ Voice VoiceEncoder::encode(std::span<const float> samples, const std::string& na
                            Workspace& workspace) const {
     const double seconds = static_cast<double>(samples.size()) / kSampleRate;
     check<ArgumentError>(seconds >= kMinSeconds && static_cast<int64_t>(samples.size()) <= max_samples(),
-                         "[voice] expected a recording of {} to {} s, got {} s", kMinSeconds, max_seconds(),
-                         seconds);
+                         "[voice] expected a recording of {} to {} s, got {} s", kMinSeconds,
+                         std::floor(max_seconds() * 100) / 100, seconds);
     const auto bad = std::find_if(samples.begin(), samples.end(), [](float x) { return !std::isfinite(x); });
     check<ArgumentError>(bad == samples.end(), "[voice] expected finite samples, got {} (sample {})",
                          bad == samples.end() ? 0.0F : *bad, bad - samples.begin());
