@@ -19,9 +19,9 @@ class Voice:
     """A voice to speak with. Made by Model.encode_voice, or read from a file that save() wrote.
 
     Example:
-        >>> voice = model.encode_voice("anna.wav", name="Anna")
-        >>> voice.save("anna.gguf")
-        >>> model.speak("Good morning.", Voice.load("anna.gguf"))
+        >>> voice = model.encode_voice("me.wav", name="me")
+        >>> voice.save("me.gguf")
+        >>> model.speak("Good morning.", Voice.load("me.gguf"))
     """
 
     def __init__(self, engine: _core.Voice) -> None:
