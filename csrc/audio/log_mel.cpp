@@ -42,12 +42,6 @@ int mel_frames(int64_t n_sample, int hop) {
     return static_cast<int>((n_sample + hop - 1) / hop);
 }
 
-int audio_tokens(int64_t n_sample, const MelConfig& config, int pool_step) {
-    check<ArgumentError>(pool_step > 0, "[mel] expected at least 1, got {} (pool_step)", pool_step);
-    const int n_frame = mel_frames(n_sample, config.hop);
-    return (n_frame / 2 + n_frame % 2) / pool_step;
-}
-
 void check_samples(std::span<const float> samples) {
     // Not a number fails the comparison too.
     const auto bad = std::find_if(samples.begin(), samples.end(),

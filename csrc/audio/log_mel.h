@@ -28,8 +28,6 @@ enum class LogFloor {
 
 // Frames of a recording: frame t is centred on sample t * hop.
 int mel_frames(int64_t n_sample, int hop);
-// Embeddings that a recording becomes: the encoder halves the frames, then pool_step of them are averaged.
-int audio_tokens(int64_t n_sample, const MelConfig& config, int pool_step);
 // Throws ArgumentError unless all samples are finite, and small enough for their powers to be finite.
 void check_samples(std::span<const float> samples);
 

@@ -272,3 +272,28 @@ TEST_CASE("rows are the same however many are read at once, across pieces of 30 
     }
     CHECK(reader.timings().n_audio == 400);
 }
+
+TEST_CASE("a recording has as many embeddings as the reference counts") {
+    const auto model = load_tiny();
+    for (const auto& [n_sample, n_token] : {std::pair{0, 0},
+                                            {1, 0},
+                                            {160, 0},
+                                            {1280, 0},
+                                            {1281, 1},
+                                            {1440, 1},
+                                            {8000, 5},
+                                            {16000, 10},
+                                            {16480, 10},
+                                            {16560, 10},
+                                            {480000, 300},
+                                            {960000, 600}}) {
+        CAPTURE(n_sample);
+        CHECK(audio_token_count(*model, n_sample) == n_token);
+    }
+    // The reference's own arithmetic, which rounds down below zero too.
+    const auto floored = [](int64_t a, int64_t b) { return (a >= 0 ? a : a - b + 1) / b; };
+    for (int64_t n = 0; n < 50000; n += 37) {
+        const int64_t halved = floored((n + 159) / 160 - 1, 2) + 1;
+        CHECK(audio_token_count(*model, n) == floored(halved - 5, 5) + 1);
+    }
+}
