@@ -17,6 +17,11 @@ int64_t next_generation() {
     return ++counter;
 }
 
+uint64_t next_cell_name() {
+    static std::atomic<uint64_t> counter = 0;
+    return ++counter;
+}
+
 }  // namespace
 
 KvCache::KvCache(const KvShape& shape, std::shared_ptr<const Backend> backend)
@@ -48,6 +53,51 @@ void KvCache::truncate(int n) {
     check<ArgumentError>(n >= 0 && n <= length_, "[kv cache] expected a length of 0 to {}, got {}", length_,
                          n);
     length_ = n;
+    names_.resize(static_cast<size_t>(n));
+}
+
+void KvCache::advance(int n) {
+    length_ += n;
+    while (names_.size() < static_cast<size_t>(length_)) names_.push_back(next_cell_name());
+}
+
+size_t KvCache::cell_bytes() const {
+    return ggml_row_size(shape_.type, int64_t{shape_.d_head} * shape_.n_head_kv);
+}
+
+void KvCache::move_tail(int from, int to) {
+    check<ArgumentError>(from >= 0 && from <= length_ && to >= 0 && to + length_ - from <= capacity_,
+                         "[kv cache] expected cells of 0 to {} and room for them, got {} to {}", length_,
+                         from, to);
+    const int n = length_ - from;
+    const size_t cell = cell_bytes();
+    std::vector<std::byte> bounce(cell * static_cast<size_t>(n));
+    for (int i = 0; n > 0 && from != to && i < n_tensor(); ++i) {
+        ggml_backend_tensor_get(tensor(i), bounce.data(), cell * static_cast<size_t>(from), bounce.size());
+        ggml_backend_tensor_set(tensor(i), bounce.data(), cell * static_cast<size_t>(to), bounce.size());
+    }
+    truncate(std::min(from, to));
+    advance(to + n - length_);
+}
+
+void KvCache::archive(Archive& archive) {
+    int32_t n = length_;
+    archive(n);
+    const size_t n_bytes = cell_bytes() * static_cast<size_t>(std::max(n, 0));
+    if (archive.is_reading()) {
+        check<ModelFileError>(
+            n >= 0 && n <= shape_.n_ctx && n_bytes <= archive.n_left() / static_cast<size_t>(n_tensor()),
+            "[kv cache] expected 0 to {} cells of {} bytes, got {}", shape_.n_ctx, cell_bytes(), n);
+        truncate(0);
+        reserve(n);
+    }
+    std::vector<std::byte> bounce(n_bytes);
+    for (int i = 0; n > 0 && i < n_tensor(); ++i) {
+        if (!archive.is_reading()) ggml_backend_tensor_get(tensor(i), bounce.data(), 0, n_bytes);
+        archive.bytes(bounce);
+        if (archive.is_reading()) ggml_backend_tensor_set(tensor(i), bounce.data(), 0, n_bytes);
+    }
+    if (archive.is_reading()) advance(n);
 }
 
 void KvCache::grow(int capacity) {

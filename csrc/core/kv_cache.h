@@ -3,9 +3,12 @@
 
 #include <ggml-cpp.h>
 
+#include <cstdint>
 #include <memory>
+#include <span>
 #include <vector>
 
+#include "base/archive.h"
 #include "core/backend.h"
 #include "core/weights.h"
 
@@ -29,8 +32,18 @@ public:
     size_t n_bytes() const;                     // memory in use now
     // Makes room for n more cells. Throws ContextFullError beyond n_ctx, OutOfMemoryError.
     void reserve(int n);
-    void advance(int n) { length_ += n; }  // n cells were written behind the last one
-    void truncate(int n);                  // keeps cells [0, n)
+    // The n cells behind the last one hold what follows it. Until it is written again, a cell keeps what it
+    // held, also behind the length.
+    void advance(int n);
+    void truncate(int n);  // keeps cells [0, n)
+    // Cells [from, length) go to [to, ...), and the length changes by as much. Their keys stay turned for
+    // their old places. Behind `from` there must be room, see reserve().
+    void move_tail(int from, int to);
+    // Names of the cells in use. A cell gets one whenever it comes into use, and no two cells of any caches
+    // ever have the same one, so that equal names mean equal content.
+    std::span<const uint64_t> names() const { return names_; }
+
+    void archive(Archive& archive);  // cells and their number; when they are read, they get new names
 
     Tensor keys(int layer) const {
         return keys_[static_cast<size_t>(layer)];
@@ -44,6 +57,11 @@ public:
 
 private:
     void grow(int capacity);
+    size_t cell_bytes() const;  // of one cell in one tensor
+    int n_tensor() const { return shape_.n_layer * 2; }
+    Tensor tensor(int index) const {
+        return (index % 2 == 0 ? keys_ : values_)[static_cast<size_t>(index / 2)];
+    }
 
     KvShape shape_;
     std::shared_ptr<const Backend> backend_;
@@ -52,6 +70,7 @@ private:
     std::vector<Tensor> keys_;
     std::vector<Tensor> values_;
     int length_ = 0;
+    std::vector<uint64_t> names_;
     int capacity_ = 0;
     int64_t generation_ = 0;
 };

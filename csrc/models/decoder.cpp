@@ -15,6 +15,7 @@ namespace {
 constexpr int kKvStep =
     256;  // cells read are rounded up to this, so that the graph stays the same for many tokens
 constexpr size_t kNodesPerLayer = 64;
+constexpr int kTurnedCells = 512;  // whose keys turn in one graph
 
 nn::GatedMlp bind_mlp(const WeightScope& blk, const DecoderConfig& c) {
     return {nn::bind_linear(blk / "ffn_gate", c.n_embd, c.n_ff, nn::Bias::no),
@@ -210,6 +211,37 @@ DecoderOutput Decoder::forward(const DecoderInput& input, const TokenEmbedding* 
         runner.read("logits", output.logits.data);
     }
     return output;
+}
+
+void Decoder::move_tail(KvCache& cache, int from, int to, Workspace& workspace) const {
+    cache.move_tail(from, to);
+    for (int begin = to; from != to && begin < cache.length(); begin += kTurnedCells) {
+        turn_keys(cache, begin, std::min(kTurnedCells, cache.length() - begin), to - from, workspace);
+    }
+}
+
+void Decoder::turn_keys(KvCache& cache, int begin, int n, int distance, Workspace& workspace) const {
+    nn::RopeConfig rope = config_.rope;
+    rope.attn_factor = 1.0F;  // is in the keys already
+    GraphRunner& runner = workspace.runner("decoder_turn", 16 * static_cast<size_t>(config_.n_layer));
+    runner.prepare({n, cache.generation()}, [&](Graph& g) {
+        ggml_context* ctx = g.ctx();
+        const Tensor rows = g.input("rows", GGML_TYPE_I32, {n});
+        const Tensor cells = g.input("cells", GGML_TYPE_I64, {n});
+        const Tensor distances = g.input("distances", GGML_TYPE_I32, {n});
+        for (int i = 0; i < config_.n_layer; ++i) {
+            const Tensor found = ggml_get_rows(ctx, cache.keys(i), rows);  // [d_head * n_head_kv, n]
+            const Tensor k = ggml_reshape_3d(ctx, found, config_.d_head, config_.n_head_kv, n);
+            const Tensor turned = nn::rope(g, rope, k, distances, rope_factors_);
+            g.run(ggml_set_rows(ctx, cache.keys(i), ggml_reshape_2d(ctx, turned, found->ne[0], n), cells));
+        }
+    });
+    std::vector<int32_t> rows(static_cast<size_t>(n));
+    std::iota(rows.begin(), rows.end(), begin);
+    runner.set("rows", rows);
+    runner.set("cells", std::vector<int64_t>(rows.begin(), rows.end()));
+    runner.set("distances", std::vector<int32_t>(rows.size(), distance));
+    runner.compute();
 }
 
 }  // namespace minicpmo

@@ -50,6 +50,10 @@ public:
     // where wanted. Throws ContextFullError, InterruptedError (the cache is then as before).
     DecoderOutput forward(const DecoderInput& input, const TokenEmbedding* embedding, const Head* head,
                           Rows hidden, KvCache& cache, Workspace& workspace) const;
+    // Moves the cells from `from` on to `to`, keys turned to their new places, so that what follows them sees
+    // them there. Behind `from` there must be room. Reference: utils.py realign_rotary_suffix.
+    // NOTE: the reference turns keys back and forth again; here once, by the difference.
+    void move_tail(KvCache& cache, int from, int to, Workspace& workspace) const;
     const DecoderConfig& config() const { return config_; }
     KvShape kv_shape(int n_ctx, ggml_type type) const;
 
@@ -65,6 +69,7 @@ private:
     Tensor layer(Graph& g, int index, Tensor x, const Step& step, const KvCache& cache) const;
     static void set_inputs(GraphRunner& runner, const Step& step,
                            int64_t begin);  // begin: cells already in use
+    void turn_keys(KvCache& cache, int begin, int n, int distance, Workspace& workspace) const;
     void build(Graph& g, const Step& step, const TokenEmbedding* embedding, const Head* head, Rows hidden,
                const KvCache& cache) const;
 
