@@ -146,7 +146,9 @@ void Tokenizer::Tables::add_tokens() {
         const bool is_new = id_by_token.emplace(token, static_cast<int32_t>(id)).second;
         check<ModelFileError>(is_new, "[tokenizer] expected distinct tokens, got '{}' twice (token {})",
                               token, id);
-        bytes.push_back(is_added(vocabulary.types[id]) ? token : bytes_from_alphabet(token));
+        // Rows of the model that stand for no token, such as what rounds its size up, say nothing.
+        const bool is_unused = vocabulary.types[id] == TokenType::unused;
+        bytes.push_back(is_unused ? "" : is_added(vocabulary.types[id]) ? token : bytes_from_alphabet(token));
     }
     for (size_t letter = 0; letter < kByteByLetter.size(); ++letter) {
         if (kByteByLetter[letter] < 0) continue;
