@@ -152,4 +152,35 @@ void StreamingMel::forget() {
     if (seen > 0) samples_.erase(samples_.begin(), samples_.begin() + offset(seen));
 }
 
+void StreamingMel::archive(Archive& archive) {
+    for (int64_t* n : {&n_sample_, &base_, &n_known_, &n_emitted_}) archive(*n);
+    archive(is_first_);
+    archive(samples_);
+    archive(loudest_);
+    archive(pending_);
+    archive(openings_);
+    const MelConfig& config = mel_->config();
+    constexpr int64_t kMost = int64_t{1} << 60;  // samples
+    const auto n_pending = static_cast<int64_t>(pending_.size()) / config.n_mel;
+    const auto n_samples = static_cast<int64_t>(samples_.size());
+    bool is_sound =
+        n_sample_ >= n_samples && n_sample_ < kMost && base_ >= 0 && base_ % slide_frames_ == 0 &&
+        n_known_ >= base_ && n_known_ * hop_ <= n_sample_ && n_emitted_ >= 0 &&
+        n_emitted_ <= n_known_ + chunk_frames_ && static_cast<int64_t>(loudest_.size()) == n_known_ - base_ &&
+        static_cast<int64_t>(pending_.size()) == n_pending * config.n_mel && n_pending <= n_known_ - base_ &&
+        n_known_ - n_pending <= std::max(n_emitted_ - config_.redundancy, base_);
+    // What frames to come will see must be there, and the frames that a slide will put in.
+    is_sound = is_sound && n_sample_ - n_samples <= std::max<int64_t>(n_known_ * hop_ - config.n_fft / 2, 0);
+    is_sound = is_sound && buffer_samples() < int64_t{config_.slide_trigger_s} * config.sample_rate;
+    int64_t n_opening = 0;
+    while (base_ + (n_opening + 1) * slide_frames_ + n_opening_ <= n_known_) ++n_opening;
+    is_sound = is_sound && static_cast<int64_t>(openings_.size()) == n_opening;
+    for (const std::vector<float>& opening : openings_) {
+        is_sound = is_sound && static_cast<int64_t>(opening.size()) == n_opening_ * config.n_mel;
+    }
+    check<ModelFileError>(is_sound,
+                          "[streaming mel] expected the state of a stream, got numbers that disagree");
+    check_samples(samples_);
+}
+
 }  // namespace minicpmo

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "audio/log_mel.h"
+#include "base/archive.h"
 
 namespace minicpmo {
 
@@ -41,6 +42,7 @@ public:
     // more than chunk_samples falls behind, and loses what the buffer slides away from. With is_last the
     // chunk may be short, and more of them follow on pushes of nothing.
     std::optional<MelChunk> push(std::span<const float> samples, bool is_last = false);
+    void archive(Archive& archive);  // state, not options
 
 private:
     int64_t buffer_samples() const { return n_sample_ - base_ * hop_; }

@@ -93,14 +93,17 @@ Array<float> AudioEncoder::encode(const Array<float>& mel, int block, Workspace&
     return embeddings;
 }
 
+bool AudioEncoder::is_full(const AudioEncoderState& state, int n_mel_frame) const {
+    return state.cache.length() + WhisperConfig::n_frames(n_mel_frame) >= config_.whisper.n_position;
+}
+
 Array<float> AudioEncoder::encode_chunk(const Array<float>& mel, const MelContext& context,
                                         AudioEncoderState& state, Workspace& workspace) const {
     check_mel(mel);
     KvCache& cache = state.cache;
     const auto n_mel_frame = static_cast<int>(mel.dim(1));
     const int n_frame = WhisperConfig::n_frames(n_mel_frame);
-    // Positions end here, so the stream begins anew: what was heard before is forgotten by the encoder.
-    if (cache.length() + n_frame >= config_.whisper.n_position) cache.truncate(0);
+    if (is_full(state, n_mel_frame)) cache.truncate(0);
     const int before = std::min((context.prefix + 1) / 2, n_frame - 1);
     const int rest = n_frame - before;
     const int suffix = (context.suffix + 1) / 2;

@@ -36,6 +36,9 @@ public:
     // The next piece of a stream, after what the state holds. -> [n_embd, n_token of the frames that count]
     Array<float> encode_chunk(const Array<float>& mel, const MelContext& context, AudioEncoderState& state,
                               Workspace& workspace) const;
+    // Whether so many mel frames more are too many for the positions: the stream then begins anew, and what
+    // was heard before is forgotten by the encoder.
+    bool is_full(const AudioEncoderState& state, int n_mel_frame) const;
     AudioEncoderState start(ggml_type cache_type, std::shared_ptr<const Backend> backend) const;
 
     int max_mel_frames() const { return 2 * config_.whisper.n_position; }
