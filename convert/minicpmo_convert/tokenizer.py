@@ -82,6 +82,7 @@ def write_keys(keys: Metadata, folder: Path, preprocessor: Facts, family: Family
         strings[role] = preprocessor.text(key, strings[role])
     for role, token in strings.items():
         keys.u32(f"minicpmo.tokens.{role}", vocabulary.id_of(token, f"role {role}"))
+    keys.u32s("minicpmo.tokens.special", _special_ids(folder, settings, vocabulary))
     _write_generation(keys, folder, vocabulary, n_vocab)
     keys.u32s("minicpmo.bad_token_ids", settings.ids("bad_token_ids", n_vocab, []))
 
@@ -92,6 +93,20 @@ def write_vocabulary(keys: Metadata, vocabulary: Vocabulary) -> None:
     keys.texts("tokenizer.ggml.tokens", vocabulary.tokens)
     keys.i32s("tokenizer.ggml.token_type", vocabulary.types)
     keys.texts("tokenizer.ggml.merges", vocabulary.merges)
+
+
+def _special_ids(folder: Path, settings: Facts, vocabulary: Vocabulary) -> list[int]:
+    """The tokens that the tokenizer's own list of special tokens names; it marks others as special, too."""
+    path = folder / "special_tokens_map.json"
+    listed = settings.raw("additional_special_tokens")
+    if listed is None and path.exists():
+        listed = Facts.read(path).raw("additional_special_tokens")
+    check(
+        listed is None or isinstance(listed, list), "[tokenizer] expected a list of additional_special_tokens"
+    )
+    roles = [settings.raw(f"{role}_token") for role in ("bos", "eos", "unk", "pad")]
+    names = [_content(token) for token in [*roles, *(listed or [])]]
+    return sorted({vocabulary.ids[name] for name in names if name in vocabulary.ids})
 
 
 def _write_generation(keys: Metadata, folder: Path, vocabulary: Vocabulary, n_vocab: int) -> None:

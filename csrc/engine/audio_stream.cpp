@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 #include "base/error.h"
 
@@ -38,33 +39,86 @@ AudioStream::AudioStream(std::shared_ptr<const Model> model, AudioStreamMode mod
       mode_(mode),
       workspace_(model_->backend()),
       mel_((model_->audio(), model_->log_mel()), streaming_mel_config(mode, *model_->config().audio)),
-      state_(model_->audio().start(default_kv_type(model_->config()), model_->backend())) {
+      state_(start()) {
     reset();
 }
 
-void AudioStream::reset() {
+std::shared_ptr<AudioEncoderState> AudioStream::start() const {
+    return std::make_shared<AudioEncoderState>(
+        model_->audio().start(default_kv_type(model_->config()), model_->backend()));
+}
+
+void AudioStream::reset(bool opens_with_silence) {
     const AudioConfig& config = *model_->config().audio;
     const StreamingMelConfig mel = streaming_mel_config(mode_, config);
     mel_ = StreamingMel(model_->log_mel(), mel);
-    state_.cache.truncate(0);
-    pending_.assign(first_padding(mel, config.mel.sample_rate), 0.0F);
+    if (n_cached() > 0) state_ = start();
+    pending_.assign(opens_with_silence ? first_padding(mel, config.mel.sample_rate) : 0, 0.0F);
     is_first_ = true;
     n_sample_ = 0;
 }
 
+int64_t AudioStream::first_samples() const {
+    const AudioConfig& config = *model_->config().audio;
+    return int64_t{streaming_mel_config(mode_, config).first_chunk_ms} * config.mel.sample_rate / 1000;
+}
+
+int64_t AudioStream::chunk_samples() const {
+    const AudioConfig& config = *model_->config().audio;
+    return int64_t{streaming_mel_config(mode_, config).chunk_ms} * config.mel.sample_rate / 1000;
+}
+
 // Half duplex hands the whole first chunk over; duplex only the frames that it fills, as the reference does.
 size_t AudioStream::next_length() const {
-    const AudioConfig& config = *model_->config().audio;
-    const StreamingMelConfig mel = streaming_mel_config(mode_, config);
-    if (mode_ == AudioStreamMode::duplex || !is_first_) return static_cast<size_t>(mel_.chunk_samples());
-    return static_cast<size_t>(int64_t{mel.first_chunk_ms} * config.mel.sample_rate / 1000);
+    const bool is_whole = mode_ == AudioStreamMode::half_duplex && is_first_;
+    return static_cast<size_t>(is_whole ? first_samples() : mel_.chunk_samples());
+}
+
+uint64_t AudioStream::last_cell(int n) const {
+    return n > 0 ? state_->cache.names()[static_cast<size_t>(n) - 1] : 0;
+}
+
+AudioStream::Mark AudioStream::mark() const {
+    return {state_, n_cached(), last_cell(n_cached()), mel_, pending_, is_first_, n_sample_};
+}
+
+void AudioStream::rewind(const Mark& mark) {
+    std::shared_ptr<AudioEncoderState> current = std::exchange(state_, mark.state);
+    const bool is_here = mark.n_cached <= n_cached() && last_cell(mark.n_cached) == mark.last_cell;
+    if (!is_here) state_ = std::move(current);
+    check<ArgumentError>(
+        is_here,
+        "[audio stream] expected a snapshot of this stream, got one that an earlier snapshot "
+        "led it away from");
+    state_->cache.truncate(mark.n_cached);
+    mel_ = mark.mel;
+    pending_ = mark.pending;
+    is_first_ = mark.is_first;
+    n_sample_ = mark.n_sample;
+}
+
+void AudioStream::archive(Archive& archive) {
+    if (archive.is_reading()) reset();
+    archive(mel_);
+    archive(state_->cache);
+    archive(pending_);
+    archive(is_first_);
+    archive(n_sample_);
+    const bool is_sound =
+        pending_.size() < next_length() && n_sample_ >= 0 &&
+        std::all_of(pending_.begin(), pending_.end(), [](float x) { return std::isfinite(x); });
+    check<ModelFileError>(is_sound,
+                          "[audio stream] expected less than a chunk of sound that waits, got {} samples",
+                          pending_.size());
 }
 
 void AudioStream::hear(std::span<const float> samples, bool is_last, Array<float>& rows) {
     std::optional<MelChunk> chunk = mel_.push(samples, is_last);
     while (chunk && chunk->mel.dim(1) > 0) {
-        const Array<float> more = model_->audio().encode_chunk(
-            chunk->mel, {.prefix = chunk->prefix, .suffix = chunk->suffix}, state_, workspace_);
+        const AudioEncoder& encoder = model_->audio();
+        if (encoder.is_full(*state_, static_cast<int>(chunk->mel.dim(1)))) state_ = start();
+        const Array<float> more = encoder.encode_chunk(
+            chunk->mel, {.prefix = chunk->prefix, .suffix = chunk->suffix}, *state_, workspace_);
         rows.data.insert(rows.data.end(), more.data.begin(), more.data.end());
         rows.shape[1] += more.dim(1);
         if (!is_last) break;

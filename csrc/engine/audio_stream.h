@@ -28,20 +28,40 @@ public:
     // n]
     Array<float> push(std::span<const float> samples);
     Array<float> finish();  // what is left, shorter than a chunk; the stream is then as new
-    void reset();
-    int64_t n_sample() const { return n_sample_; }          // heard so far
-    int n_cached() const { return state_.cache.length(); }  // encoder frames that the next chunk sees
+    // Forgets what was heard. A stream opens with 35 ms of silence, which fill its first chunk up, unless
+    // whoever streams brings that much more at first.
+    void reset(bool opens_with_silence = true);
+    // A place to come back to: cheap, and one of many.
+    struct Mark {
+        std::shared_ptr<AudioEncoderState> state;
+        int n_cached = 0;
+        uint64_t last_cell = 0;
+        StreamingMel mel;
+        std::vector<float> pending;
+        bool is_first = true;
+        int64_t n_sample = 0;
+    };
+    Mark mark() const;
+    void rewind(const Mark& mark);   // throws ArgumentError if another rewind led the stream elsewhere since
+    void archive(Archive& archive);  // state, not options
+    // Samples of the first chunk, silence included, and of any other.
+    int64_t first_samples() const;
+    int64_t chunk_samples() const;
+    int64_t n_sample() const { return n_sample_; }           // heard so far
+    int n_cached() const { return state_->cache.length(); }  // encoder frames that the next chunk sees
 
 private:
     void hear(std::span<const float> samples, bool is_last, Array<float>& rows);
     size_t next_length() const;
+    std::shared_ptr<AudioEncoderState> start() const;
+    uint64_t last_cell(int n) const;
 
     std::shared_ptr<const Model> model_;
     AudioStreamMode mode_;
     Workspace workspace_;
     StreamingMel mel_;
-    AudioEncoderState state_;
-    std::vector<float> pending_;  // samples of the chunk that is not complete
+    std::shared_ptr<AudioEncoderState> state_;  // shared with marks: a new one where the encoder begins anew
+    std::vector<float> pending_;                // samples of the chunk that is not complete
     bool is_first_ = true;
     int64_t n_sample_ = 0;
 };

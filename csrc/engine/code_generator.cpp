@@ -1,7 +1,6 @@
 #include "engine/code_generator.h"
 
 #include <algorithm>
-#include <atomic>
 #include <utility>
 
 #include "base/error.h"
@@ -11,12 +10,6 @@ namespace minicpmo {
 namespace {
 
 constexpr int kReadRows = 512;  // that run in one graph
-
-// Unique over all caches, so that a state never takes another cache's cell for its own.
-uint64_t next_cell_name() {
-    static std::atomic<uint64_t> counter = 0;
-    return ++counter;
-}
 
 int64_t n_row(const CodeState::Chunk& chunk) {
     return chunk.condition.dim(1) + static_cast<int64_t>(chunk.codes.size());
@@ -51,9 +44,10 @@ CodeGenerator::CodeGenerator(const TtsLm& lm, std::shared_ptr<const Backend> bac
                              const CodeRules& rules, uint64_t seed)
     : lm_(lm), rules_(rules), workspace_(backend), cache_(lm.kv_shape(kv_type), std::move(backend)) {
     check_code_sampling(rules.sampling);
-    check<ArgumentError>(rules.min_codes >= 0 && rules.max_codes >= 1,
-                         "[speech codes] expected at least 0 and at most 1 or more codes, got {} and {}",
-                         rules.min_codes, rules.max_codes);
+    check<ArgumentError>(
+        rules.min_codes >= 0 && rules.max_codes >= 1 && rules.max_final_codes.value_or(1) >= 1,
+        "[speech codes] expected at least 0 and at most 1 or more codes, got {} and {}", rules.min_codes,
+        rules.max_codes);
     reset(seed);
 }
 
@@ -62,17 +56,57 @@ void CodeGenerator::reset(uint64_t seed) {
     state_.rng.seed = seed;
 }
 
-void CodeGenerator::restore(CodeState state) {
+bool CodeGenerator::is_ours(const CodeState& state) const {
     const auto are_codes = [&](std::span<const int32_t> codes) {
         return std::all_of(codes.begin(), codes.end(),
                            [&](int32_t code) { return code >= 0 && code < lm_.end_code(); });
     };
-    bool is_ours = are_codes(state.history);
-    for (const CodeState::Chunk& chunk : state.window) {
-        is_ours &= chunk.condition.dim(0) == lm_.config().decoder.n_embd && are_codes(chunk.codes);
-    }
-    check<ArgumentError>(is_ours, "[speech codes] expected a state of this model, got another's");
+    return are_codes(state.history) && are_codes(state.batch) &&
+           std::all_of(state.window.begin(), state.window.end(), [&](const CodeState::Chunk& chunk) {
+               return chunk.condition.dim(0) == lm_.config().decoder.n_embd && chunk.condition.dim(1) > 0 &&
+                      are_codes(chunk.codes);
+           });
+}
+
+void CodeGenerator::restore(CodeState state) {
+    check<ArgumentError>(is_ours(state), "[speech codes] expected a state of this model, got another's");
     state_ = std::move(state);
+}
+
+void CodeState::Chunk::archive(Archive& archive) {
+    archive(condition);
+    archive(codes);
+}
+
+void CodeState::archive(Archive& archive) {
+    archive(window);
+    archive(history);
+    archive(batch);
+    for (int* n : {&n_chunk, &n_code, &min_codes, &max_codes}) archive(*n);
+    for (bool* is : {&is_open, &is_final, &is_finished}) archive(*is);
+    archive(rng.seed);
+    archive(rng.counter);
+}
+
+void CodeGenerator::archive(Archive& archive) {
+    // Cells behind the turn's own are leftovers of what was forgotten.
+    if (!archive.is_reading()) cache_.truncate(static_cast<int>(n_known_cells()));
+    archive(state_);
+    archive(cache_);
+    if (!archive.is_reading()) return;
+    const bool is_sound =
+        is_ours(state_) && (state_.window.empty() ? !state_.is_open : true) &&
+        state_.max_codes <= std::max(rules_.max_codes, rules_.max_final_codes.value_or(0)) &&
+        cache_.length() <= n_row() && n_row() <= int64_t{1} << 24;
+    if (!is_sound) reset();
+    check<ModelFileError>(is_sound, "[speech codes] expected the state of a turn, got numbers that are none");
+    state_.cells.assign(cache_.names().begin(), cache_.names().end());
+}
+
+int64_t CodeGenerator::n_known_cells() const {
+    const std::span<const uint64_t> names = cache_.names();
+    return std::mismatch(names.begin(), names.end(), state_.cells.begin(), state_.cells.end()).first -
+           names.begin();
 }
 
 void CodeGenerator::feed(std::span<const int32_t> ids, const Array<float>& hidden, bool is_final) {
@@ -93,6 +127,7 @@ void CodeGenerator::feed(std::span<const int32_t> ids, const Array<float>& hidde
     state_.n_chunk += 1;
     state_.n_code = 0;
     state_.min_codes = rules_.edges_are_free && is_edge ? 0 : rules_.min_codes;
+    state_.max_codes = is_final ? rules_.max_final_codes.value_or(rules_.max_codes) : rules_.max_codes;
     state_.is_open = true;
     state_.is_final = is_final;
 }
@@ -113,7 +148,7 @@ std::optional<int32_t> CodeGenerator::next() {
         state_.history.erase(state_.history.begin());  // never empty again: only a first code has no history
     }
     state_.n_code += 1;
-    state_.is_open = state_.n_code < rules_.max_codes;
+    state_.is_open = state_.n_code < state_.max_codes;
     return code;
 }
 
@@ -201,10 +236,7 @@ Array<float> CodeGenerator::read() {
     const int64_t end = n_row();
     // Cells that this turn did not write, or has forgotten, are free. The last row always runs: for its
     // logits.
-    const auto [differs, _] =
-        std::mismatch(cells_.begin(), cells_.end(), state_.cells.begin(), state_.cells.end());
-    const int64_t n_known = std::min<int64_t>(differs - cells_.begin(), end - 1);
-    cells_.resize(static_cast<size_t>(n_known));
+    const int64_t n_known = std::min<int64_t>(n_known_cells(), end - 1);
     state_.cells.resize(static_cast<size_t>(n_known));
     cache_.truncate(static_cast<int>(n_known));
 
@@ -221,8 +253,8 @@ Array<float> CodeGenerator::read() {
         }
         begin += n;
         logits = lm_.forward(input, begin == end, cache_, workspace_);
-        for (int64_t i = 0; i < n; ++i) cells_.push_back(next_cell_name());
-        state_.cells.insert(state_.cells.end(), cells_.end() - n, cells_.end());
+        const auto written = cache_.names().last(static_cast<size_t>(n));
+        state_.cells.insert(state_.cells.end(), written.begin(), written.end());
     }
     return logits;
 }

@@ -8,6 +8,7 @@
 #include <span>
 #include <vector>
 
+#include "base/archive.h"
 #include "core/kv_cache.h"
 #include "engine/tts_config.h"
 
@@ -17,10 +18,11 @@ struct CodeRules {  // what the ways to speak differ in
     CodeSampling sampling = {};
     int min_codes = 0;  // of a chunk, before it may end
     int max_codes = 500;
-    bool edges_are_free = false;    // min_codes holds for no first and no final chunk of a turn
-    bool looks_past_chunk = true;   // the penalty's history is the turn's, not the chunk's
-    bool marks_end_of_text = true;  // text_eos follows a final condition
-    bool recomputes = false;        // a chunk sees the one before it alone
+    std::optional<int> max_final_codes = {};  // of the final chunk of a turn; max_codes if absent
+    bool edges_are_free = false;              // min_codes holds for no first and no final chunk of a turn
+    bool looks_past_chunk = true;             // the penalty's history is the turn's, not the chunk's
+    bool marks_end_of_text = true;            // text_eos follows a final condition
+    bool recomputes = false;                  // a chunk sees the one before it alone
 };
 CodeRules chat_rules(const TtsConfig& config);       // one chunk: the whole answer
 CodeRules streaming_rules(const TtsConfig& config);  // a chunk for every few tokens of a growing answer
@@ -37,6 +39,7 @@ struct CodeState {
     struct Chunk {
         Array<float> condition;  // [n_embd, n], the audio_bos row last
         std::vector<int32_t> codes;
+        void archive(Archive& archive);
     };
     std::vector<Chunk> window;     // what the model sees, oldest first; the last is in progress or done
     std::vector<uint64_t> cells;   // names of the cache cells that hold its first rows
@@ -45,10 +48,13 @@ struct CodeState {
     int n_chunk = 0;               // fed in this turn
     int n_code = 0;                // of the chunk in progress
     int min_codes = 0;             // of the chunk in progress
+    int max_codes = 0;             // of the chunk in progress
     bool is_open = false;          // the chunk in progress has not ended
     bool is_final = false;         // no chunk follows in this turn
     bool is_finished = false;      // the last batch was given
     Rng rng;
+
+    void archive(Archive& archive);
 };
 
 class CodeGenerator {
@@ -69,7 +75,8 @@ public:
     void reset(uint64_t seed = 0);  // a new turn
 
     const CodeState& state() const { return state_; }
-    void restore(CodeState state);  // throws ArgumentError if it is not of this model
+    void restore(CodeState state);   // throws ArgumentError if it is not of this model
+    void archive(Archive& archive);  // the state, and what the cache holds of it
     int n_past() const { return static_cast<int>(state_.cells.size()); }  // positions in the cache
     void interrupt() noexcept { workspace_.interrupt(); }
     void clear_interrupt() noexcept { workspace_.clear_interrupt(); }
@@ -81,15 +88,16 @@ public:
 private:
     int64_t n_row() const;                                // of the window
     std::vector<float> rows(int64_t begin, int64_t end);  // of the window, [n_embd, end - begin]
-    void forget(size_t n_chunk);                          // the oldest ones; the rest is to be read again
-    void shrink_window();                                 // so that it leaves the cache room
-    Array<float> read();                                  // what the cache lacks; logits of the last row
+    bool is_ours(const CodeState& state) const;
+    int64_t n_known_cells() const;  // of the cache, that hold rows of the turn
+    void forget(size_t n_chunk);    // the oldest ones; the rest is to be read again
+    void shrink_window();           // so that it leaves the cache room
+    Array<float> read();            // what the cache lacks; logits of the last row
 
     const TtsLm& lm_;
     CodeRules rules_;
     Workspace workspace_;
     KvCache cache_;
-    std::vector<uint64_t> cells_;  // what the cache holds
     CodeState state_;
 };
 

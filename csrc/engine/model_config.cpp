@@ -168,7 +168,29 @@ TokenRoles read_token_roles(const GgufFile& file, int n_vocab) {
     roles.image_id_end = id("image_id_end");
     roles.audio_start = id("audio_start");
     roles.audio_end = id("audio_end");
+    roles.im_end = id("im_end");
+    roles.tts_bos = id("tts_bos");
     roles.tts_eos = id("tts_eos");
+    roles.tts_pad = id("tts_pad");
+    roles.unit_start = id("unit_start");
+    roles.unit_end = id("unit_end");
+    roles.listen = id("listen");
+    roles.speak = id("speak");
+    roles.turn_eos = id("turn_eos");
+    roles.chunk_eos = id("chunk_eos");
+    roles.chunk_tts_eos = id("chunk_tts_eos");
+    const auto ids = [&](const char* key) {
+        std::vector<int32_t> found;
+        if (!file.has(key)) return found;
+        for (const int64_t token : file.get<std::vector<int64_t>>(key)) {
+            check<ModelFileError>(token >= 0 && token < n_vocab, "[config] key {}: expected 0 to {}, got {}",
+                                  key, n_vocab - 1, token);
+            found.push_back(static_cast<int32_t>(token));
+        }
+        return found;
+    };
+    roles.special = ids("minicpmo.tokens.special");
+    roles.unspoken = ids("minicpmo.bad_token_ids");
     std::vector<int64_t> stop;
     if (file.has("minicpmo.tokens.stop")) {
         stop = file.get<std::vector<int64_t>>("minicpmo.tokens.stop");

@@ -47,8 +47,14 @@ struct TokenRoles {
     int32_t unk = -1, image_start = -1, image_end = -1, slice_start = -1, slice_end = -1;
     int32_t image_id_start = -1, image_id_end = -1;
     int32_t audio_start = -1, audio_end = -1;
-    int32_t tts_eos = -1;
-    std::vector<int32_t> stop;  // a sampled one of these ends the answer
+    int32_t im_end = -1;
+    int32_t tts_bos = -1, tts_eos = -1, tts_pad = -1;
+    int32_t unit_start = -1, unit_end = -1;  // of full duplex, with the next two lines
+    int32_t listen = -1, speak = -1;
+    int32_t turn_eos = -1, chunk_eos = -1, chunk_tts_eos = -1;
+    std::vector<int32_t> stop;      // a sampled one of these ends the answer
+    std::vector<int32_t> special;   // those that the tokenizer's list names; empty: all control tokens
+    std::vector<int32_t> unspoken;  // what no voice can say: never drawn where an answer is said
 };
 
 struct ModelConfig {

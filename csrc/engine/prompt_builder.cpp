@@ -98,9 +98,11 @@ TemplateOptions to_template_options(const PromptOptions& options, bool has_sound
     return t;
 }
 
-// One sound of a message, and where its embeddings are in the recording of all sounds of that message.
+// One sound of a message, and where its embeddings are in the recording of all sounds of that message. Of a
+// stream the embeddings themselves.
 struct PromptBuilder::Sound {
     std::shared_ptr<Recording> recording;
+    std::shared_ptr<const Array<float>> rows;
     int64_t begin = 0;
     int64_t n = 0;
     size_t n_sample = 0;
@@ -117,7 +119,7 @@ Prompt PromptBuilder::build(const std::vector<Segment>& segments, const Media& m
                             const PromptOptions& options, int first_image) const {
     // Every picture is cut and every sound measured before the first one is encoded: a bad one fails at once.
     std::vector<PreparedImage> images = prepare_images(media, options);
-    const std::vector<Sound> sounds = prepare_sounds(media);
+    const std::vector<Sound> sounds = prepare_sounds(media, options);
     Prompt prompt;
     prompt.text = rendered_text(segments);
     std::vector<TextSpan> pending;
@@ -154,8 +156,13 @@ std::vector<PreparedImage> PromptBuilder::prepare_images(const Media& media,
     return images;
 }
 
-std::vector<PromptBuilder::Sound> PromptBuilder::prepare_sounds(const Media& media) const {
+std::vector<PromptBuilder::Sound> PromptBuilder::prepare_sounds(const Media& media,
+                                                                const PromptOptions& options) const {
     std::vector<Sound> sounds;
+    for (size_t i = 0; i < media.heard.size(); ++i) {
+        sounds.push_back({nullptr, media.heard[i], 0, media.heard[i]->dim(1), media.sounds[i].size()});
+    }
+    if (!sounds.empty()) return sounds;
     for (size_t first = 0; first < media.sounds.size(); first = sounds.size()) {
         // The sounds of one message are heard as one, so that the encoder knows what came before; each keeps
         // as many embeddings as it would have alone.
@@ -167,15 +174,16 @@ std::vector<PromptBuilder::Sound> PromptBuilder::prepare_sounds(const Media& med
              i < media.sounds.size() && media.message_of_sound[i] == media.message_of_sound[first]; ++i) {
             parts.push_back(media.sounds[i]);
             const int64_t n = audio_token_count(model_, static_cast<int64_t>(media.sounds[i].size()));
-            sounds.push_back({nullptr, n_token, n, media.sounds[i].size()});
+            sounds.push_back({nullptr, nullptr, n_token, n, media.sounds[i].size()});
             n_token += n;
         }
-        const int block = attention_block(*model_.config().audio, model_.config().audio->chunk_s);
+        const AudioConfig& config = *model_.config().audio;
+        const int block = options.hears_whole ? 0 : attention_block(config, config.chunk_s);
         const auto recording = std::make_shared<Recording>(model_, std::move(parts), block, n_token);
         check<ArgumentError>(n_token > 0,
                              "[audio] expected sound of at least one embedding ({} ms), got {} "
                              "samples",
-                             1000 * model_.config().audio->encoder.pool_step / 50, sounds.back().n_sample);
+                             1000 * config.encoder.pool_step / 50, sounds.back().n_sample);
         for (size_t i = first; i < sounds.size(); ++i) sounds[i].recording = recording;
     }
     return sounds;
@@ -215,21 +223,36 @@ void PromptBuilder::append_sound(Prompt& prompt, const Sound& sound, const Promp
         model_.config().name);
     const int64_t per_second =
         audio_token_count(model_, std::lround(config.chunk_s * static_cast<float>(config.mel.sample_rate)));
-    const int64_t per_group =
-        options.stream_input ? std::max<int64_t>(per_second, 1) : std::max<int64_t>(sound.n, 1);
-    const int64_t per_piece = sound.recording->tokens_per_piece();
-    for (int64_t group = 0; group < std::max<int64_t>(sound.n, 1); group += per_group) {
+    const bool is_cut = options.stream_input || sound.rows != nullptr;
+    const int64_t per_group = std::max<int64_t>(is_cut ? per_second : sound.n, 1);
+    const int64_t per_piece = sound.rows != nullptr ? per_group : sound.recording->tokens_per_piece();
+    const auto add_run = [&](int64_t row, int64_t n) {
+        std::function<Array<float>(Workspace&)> encode;
+        if (sound.rows != nullptr) {
+            encode = [rows = sound.rows, row, n](Workspace&) {
+                const int64_t n_embd = rows->dim(0);
+                Array<float> part({n_embd, n});
+                std::copy_n(rows->data.begin() + row * n_embd, n * n_embd, part.data.begin());
+                return part;
+            };
+        } else {
+            encode = [recording = sound.recording, row, n](Workspace& workspace) {
+                return recording->rows(row, n, workspace);
+            };
+        }
+        prompt.runs.push_back(
+            {static_cast<int>(prompt.ids.size()), static_cast<int>(n), PartKind::audio, std::move(encode)});
+        prompt.ids.insert(prompt.ids.end(), static_cast<size_t>(n), tokens.unk);
+    };
+    // Sound that filled no second of a stream yet leaves no trace.
+    const int64_t n_least = sound.rows != nullptr ? 0 : 1;
+    for (int64_t group = 0; group < std::max(sound.n, n_least); group += per_group) {
         const int64_t group_end = std::min(group + per_group, sound.n);
         prompt.ids.push_back(tokens.audio_start);
         for (int64_t at = group; at < group_end;) {
             const int64_t row = sound.begin + at;
             const int64_t n = std::min(group_end - at, per_piece - row % per_piece);
-            const auto encode = [recording = sound.recording, row, n](Workspace& workspace) {
-                return recording->rows(row, n, workspace);
-            };
-            prompt.runs.push_back(
-                {static_cast<int>(prompt.ids.size()), static_cast<int>(n), PartKind::audio, encode});
-            prompt.ids.insert(prompt.ids.end(), static_cast<size_t>(n), tokens.unk);
+            add_run(row, n);
             at += n;
         }
         prompt.ids.push_back(tokens.audio_end);

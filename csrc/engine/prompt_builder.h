@@ -4,6 +4,7 @@
 // (placeholders, scatter).
 
 #include <functional>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
@@ -20,6 +21,7 @@ struct PromptOptions {
     std::optional<bool> use_tts;    // opens the answer with <|tts_bos|>; absent: if there is sound
     bool omni = false;              // joins the parts of a message without newlines
     bool stream_input = false;      // omni, with the placeholders of sound a second each
+    bool hears_whole = false;       // sound is no blocks: each moment of it sees all of it
     bool parse_special = false;     // special tokens in the caller's text count as such
     std::optional<int> max_slices;  // of one picture; the model's own default if absent
     std::optional<bool> use_image_id;
@@ -57,6 +59,9 @@ struct Media {
     std::vector<ImageView> images;
     std::vector<std::span<const float>> sounds;
     std::vector<int> message_of_sound;
+    // What a stream made of each sound, [n_embd, n]; empty: the sounds are whole, and encoded when they are
+    // read.
+    std::vector<std::shared_ptr<const Array<float>>> heard;
 };
 
 class PromptBuilder {
@@ -72,7 +77,7 @@ public:
 private:
     struct Sound;
     std::vector<PreparedImage> prepare_images(const Media& media, const PromptOptions& options) const;
-    std::vector<Sound> prepare_sounds(const Media& media) const;
+    std::vector<Sound> prepare_sounds(const Media& media, const PromptOptions& options) const;
     void append_image(Prompt& prompt, PreparedImage image, int index, const PromptOptions& options) const;
     void append_sound(Prompt& prompt, const Sound& sound, const PromptOptions& options) const;
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <numeric>
 #include <unordered_set>
 #include <vector>
@@ -16,15 +17,6 @@ struct Candidate {
     int32_t id;
     float logit;
 };
-
-// Keskar et al., CTRL, 2019: positive logits shrink, negative ones grow.
-void penalise(std::span<float> logits, std::span<const int32_t> history, float penalty) {
-    if (penalty == 1.0F) return;
-    for (const int32_t id : std::unordered_set<int32_t>(history.begin(), history.end())) {
-        float& logit = logits[static_cast<size_t>(id)];
-        logit = logit > 0 ? logit / penalty : logit * penalty;
-    }
-}
 
 std::vector<Candidate> best_candidates(std::span<const float> logits, int top_k) {
     std::vector<Candidate> all(logits.size());
@@ -51,14 +43,27 @@ void check_sampling(const SamplingOptions& o) {
     check<ArgumentError>(o.repetition_penalty > 0 && o.repetition_penalty <= 100,
                          "[sampling] expected repetition_penalty above 0 and at most 100, got {}",
                          o.repetition_penalty);
+    check<ArgumentError>(o.repetition_window >= 0, "[sampling] expected repetition_window >= 0, got {}",
+                         o.repetition_window);
+    check<ArgumentError>(o.length_penalty > 0 && o.length_penalty <= 100,
+                         "[sampling] expected length_penalty above 0 and at most 100, got {}",
+                         o.length_penalty);
 }
 
-int32_t sample(std::span<float> logits, std::span<const int32_t> history, const SamplingOptions& options,
-               Rng& rng) {
+void forbid(std::span<float> logits, std::span<const int32_t> ids) {
+    for (const int32_t id : ids) {
+        const auto i = static_cast<size_t>(id);
+        if (i < logits.size()) logits[i] = -std::numeric_limits<float>::infinity();
+    }
+}
+
+// Keskar et al., CTRL, 2019.
+void penalise(float& logit, float penalty) { logit = logit > 0 ? logit / penalty : logit * penalty; }
+
+int32_t choose(std::span<const float> logits, const SamplingOptions& options, Rng& rng) {
     for (const float logit : logits) {
         check<Error>(!std::isnan(logit), "[sampling] the model computed a logit that is not a number");
     }
-    penalise(logits, history, options.repetition_penalty);
     if (options.temperature == 0.0F) {
         return static_cast<int32_t>(std::max_element(logits.begin(), logits.end()) - logits.begin());
     }
@@ -80,6 +85,23 @@ int32_t sample(std::span<float> logits, std::span<const int32_t> history, const 
         if (remaining < 0) return candidates[i].id;
     }
     return candidates[n - 1].id;
+}
+
+int32_t sample(std::span<float> logits, std::span<const int32_t> history, const SamplingOptions& options,
+               Rng& rng, const SampledIds& ids) {
+    forbid(logits, ids.forbidden);
+    if (options.repetition_window > 0) {
+        history = history.last(std::min(history.size(), static_cast<size_t>(options.repetition_window)));
+    }
+    if (options.repetition_penalty != 1.0F) {
+        for (const int32_t id : std::unordered_set<int32_t>(history.begin(), history.end())) {
+            penalise(logits[static_cast<size_t>(id)], options.repetition_penalty);
+        }
+    }
+    if (options.length_penalty != 1.0F) {
+        for (const int32_t id : ids.ends) penalise(logits[static_cast<size_t>(id)], options.length_penalty);
+    }
+    return choose(logits, options, rng);
 }
 
 }  // namespace minicpmo

@@ -1,124 +1,194 @@
 #include "engine/session.h"
 
 #include <algorithm>
+#include <array>
 
 #include "base/error.h"
-#include "base/stopwatch.h"
+#include "engine/session_file.h"
 
 namespace minicpmo {
 
 namespace {
 
-KvShape kv_shape(const Model& model, const SessionOptions& options) {
-    const int n_ctx_train = model.config().llm.n_ctx_train;
-    check<ArgumentError>(options.n_ctx >= 0 && options.n_ctx <= n_ctx_train,
-                         "[session] expected n_ctx of 0 to {}, got {}", n_ctx_train, options.n_ctx);
-    const int n_ctx = options.n_ctx > 0 ? options.n_ctx : n_ctx_train;
-    return model.decoder().kv_shape(n_ctx, options.kv_type.value_or(default_kv_type(model.config())));
+// What a voice stumbles over; reference: ChunkPrefillChunkGenerate.forbidden_tokens. Of the list there, the
+// vocabulary has these.
+constexpr std::array kUnspeakable = {":", "#", "@", "*", "(", ")", "[", "]", "&", "/", "$"};
+
+std::vector<int32_t> unspeakable_ids(const Model& model) {
+    std::vector<int32_t> ids = model.config().tokens.unspoken;
+    for (const char* text : kUnspeakable) {
+        if (const std::optional<int32_t> id = model.tokenizer().find(text)) ids.push_back(*id);
+    }
+    if (model.config().tokens.unk >= 0) ids.push_back(model.config().tokens.unk);
+    return ids;
+}
+
+void check_window(const RoundWindow& window, int n_ctx) {
+    check<ArgumentError>(window.low >= 0 && window.low <= window.high && window.high <= n_ctx,
+                         "[session] expected a window of 0 <= low <= high <= {} tokens, got {} and {}", n_ctx,
+                         window.low, window.high);
+}
+
+void append(Prompt& prompt, Prompt more) {
+    const auto n = static_cast<int>(prompt.ids.size());
+    prompt.ids.insert(prompt.ids.end(), more.ids.begin(), more.ids.end());
+    for (EmbeddingRun& run : more.runs) {
+        run.begin += n;
+        prompt.runs.push_back(std::move(run));
+    }
+    prompt.heard_s += more.heard_s;
 }
 
 }  // namespace
 
 Session::Session(std::shared_ptr<const Model> model, const SessionOptions& options)
-    : model_(std::move(model)),
-      workspace_(model_->backend()),
-      cache_(kv_shape(*model_, options), model_->backend()) {}
+    : model_(std::move(model)), window_(options.window), context_(model_, {options.n_ctx, options.kv_type}) {
+    if (window_) check_window(*window_, context_.n_ctx());
+}
 
 void Session::reset() {
-    cache_.truncate(0);
-    open_turn_.reset();
-    answer_is_open_ = false;
-    n_image_ = 0;
-    has_sound_ = false;
-    logits_.clear();
-    unread_.reset();
+    context_.reset();
+    state_ = {};
+    if (stream_) stream_->reset();
     is_generating_ = false;
     timings_ = {};
-    workspace_.clear_interrupt();
+}
+
+AudioStream& Session::stream() {
+    if (!stream_) stream_.emplace(model_, AudioStreamMode::half_duplex);
+    return *stream_;
 }
 
 void Session::prefill_chat(std::span<const Message> messages, const PromptOptions& options) {
     check<ArgumentError>(n_past() == 0,
                          "[session] expected an empty session for a whole conversation, got one of {} tokens",
                          n_past());
-    workspace_.clear_interrupt();
+    context_.workspace().clear_interrupt();
     timings_ = {};
     read(PromptBuilder(*model_).build(messages, options), &progress_);
-    answer_is_open_ = options.add_generation_prompt;
-    if (answer_is_open_) open_turn_ = Role::assistant;  // otherwise the template closed the last turn
+    state_.answer_is_open = options.add_generation_prompt;
+    // Without it the template closed the last turn.
+    if (state_.answer_is_open) state_.open_turn = Role::assistant;
 }
 
 void Session::prefill(std::span<const Message> messages, const PromptOptions& options) {
-    workspace_.clear_interrupt();
-    timings_ = {};
-    is_generating_ = false;
-    Media media;
-    const std::vector<ChatMessage> chat = to_chat(messages, media);
-    std::vector<Segment> segments;
-    std::optional<Role> open = open_turn_;
-    const auto add_text = [&](std::string text) {
-        segments.push_back({PartKind::text, {std::move(text), true}, -1});
-    };
-    for (const ChatMessage& message : chat) {
-        const bool continues = open == Role::user && message.role == Role::user;
-        if (!continues) {
-            if (open) add_text("<|im_end|>\n");
-            add_text(std::string("<|im_start|>") + role_name(message.role) + "\n");
-        }
-        for (Segment& segment : render_content(message.content, to_template_options(options, false))) {
-            segments.push_back(std::move(segment));
-        }
-        open = message.role;
-    }
-    read(PromptBuilder(*model_).build(segments, media, options, n_image_), &progress_);
-    n_image_ += static_cast<int>(media.images.size());
-    open_turn_ = open;
-    answer_is_open_ = false;
+    read_messages(messages, options, nullptr);
 }
 
-void Session::read_text(const std::string& trusted) {
+void Session::prefill_stream(std::span<const Message> messages, const PromptOptions& options, bool is_last) {
+    size_t n_left = 0;
+    for (const Message& message : messages) {
+        for (const MessagePart& part : message.content) n_left += part.kind == PartKind::audio ? 1 : 0;
+    }
+    check<ArgumentError>(!is_last || n_left > 0, "[session] expected sound that is the last, got none");
+    const AudioStream::Mark before = stream().mark();
+    try {
+        read_messages(messages, options, [&](Media& media) {
+            for (const std::span<const float> sound : media.sounds) {
+                const auto n_first = static_cast<size_t>(stream_->first_samples());
+                if (stream_->n_sample() == 0) stream_->reset(sound.size() < n_first);
+                Array<float> rows = stream_->push(sound);
+                if (--n_left == 0 && is_last) {
+                    const Array<float> rest = stream_->finish();
+                    rows.data.insert(rows.data.end(), rest.data.begin(), rest.data.end());
+                    rows.shape[1] += rest.dim(1);
+                }
+                media.heard.push_back(std::make_shared<const Array<float>>(std::move(rows)));
+            }
+        });
+    } catch (...) {
+        stream_->rewind(before);
+        throw;
+    }
+}
+
+std::string Session::closing() const {
+    if (!state_.open_turn) return "";
+    const bool is_said = state_.open_turn == Role::assistant && state_.answer_is_spoken;
+    return is_said ? "<|tts_eos|><|im_end|>\n" : "<|im_end|>\n";
+}
+
+void Session::read_messages(std::span<const Message> messages, const PromptOptions& options,
+                            const Hear& hear) {
+    context_.workspace().clear_interrupt();
+    timings_ = {};
+    is_generating_ = false;
+    enforce_window();
+    const State before = state_;
+    const PromptBuilder builder(*model_);
     Prompt prompt;
-    prompt.ids = model_->tokenizer().encode(trusted, true);
-    read(std::move(prompt), nullptr);
+    for (const Message& message : messages) {
+        Media media;
+        const std::vector<ChatMessage> chat = to_chat({&message, 1}, media);
+        const bool continues = state_.open_turn == Role::user && message.role == Role::user;
+        if (!continues) {
+            const std::vector<int32_t> end = model_->tokenizer().encode(closing(), true);
+            prompt.ids.insert(prompt.ids.end(), end.begin(), end.end());
+            const bool is_round = message.role == Role::user;
+            const auto n_unread = static_cast<int32_t>(state_.unread.has_value());
+            if (is_round)
+                state_.rounds.push_back(n_past() + n_unread + static_cast<int32_t>(prompt.ids.size()));
+            if (!is_round && stream_ && hear) stream_->reset();
+        }
+        std::vector<Segment> segments;
+        if (!continues) {
+            segments.push_back(
+                {PartKind::text, {std::string("<|im_start|>") + role_name(message.role) + "\n", true}, -1});
+        }
+        for (Segment& segment : render_content(chat[0].content, to_template_options(options, false))) {
+            segments.push_back(std::move(segment));
+        }
+        PromptOptions own = options;
+        if (hear && message.role == Role::user) hear(media);
+        // Recordings in other messages are whole, and in the reference not heard in blocks, unlike in chat().
+        own.hears_whole = own.hears_whole || (hear && message.role != Role::user);
+        append(prompt, builder.build(segments, media, own, state_.n_image));
+        state_.n_image += static_cast<int32_t>(media.images.size());
+        state_.open_turn = message.role;
+        state_.answer_is_spoken = false;
+    }
+    state_.answer_is_open = false;
+    try {
+        read(std::move(prompt), &progress_);
+    } catch (...) {
+        state_ = before;
+        throw;
+    }
+    enforce_window();
 }
 
 void Session::read(Prompt prompt, Progress* progress) {
     const Stopwatch watch;
-    if (unread_) {  // the last token of an answer that ended without a stop token
-        prompt.ids.insert(prompt.ids.begin(), *unread_);
-        for (EmbeddingRun& run : prompt.runs) ++run.begin;
+    if (state_.unread) {  // the last token of an answer that ended without a stop token
+        Prompt whole;
+        whole.ids = {*state_.unread};
+        append(whole, std::move(prompt));
+        prompt = std::move(whole);
     }
-    const int n = static_cast<int>(prompt.ids.size());
-    check<ContextFullError>(n_past() + n <= n_ctx(),
-                            "[session] expected at most {} tokens in the context, got {} + {}", n_ctx(),
-                            n_past(), n);
-    const int begin = n_past();
-    PromptReader reader(*model_, prompt, workspace_, progress);
-    try {
-        while (reader.n_left() > 0) {
-            const Array<float> rows = reader.read(std::min(kBatch, reader.n_left()));
-            DecoderInput batch;
-            batch.embeds = rows.data;
-            const Head* head = reader.n_left() == 0 ? &model_->head() : nullptr;
-            DecoderOutput out =
-                model_->decoder().forward(batch, nullptr, head, Rows::none, cache_, workspace_);
-            if (head != nullptr) logits_ = std::move(out.logits.data);
-            if (progress != nullptr) progress->n_token_done = n - reader.n_left();
-        }
-    } catch (...) {
-        cache_.truncate(begin);  // all or nothing: a turn that was cut can be given again
-        throw;
-    }
-    unread_.reset();
-    const MediaTimings& media = reader.timings();
+    if (prompt.ids.empty()) return;  // sound that does not fill a second yet
+    const MediaTimings media = context_.read(prompt, progress);
+    state_.unread.reset();
     timings_.media.vision_s += media.vision_s;
     timings_.media.audio_s += media.audio_s;
     timings_.media.n_slice += media.n_slice;
     timings_.media.n_audio += media.n_audio;
     timings_.heard_s += prompt.heard_s;
     timings_.prefill_s += watch.seconds() - media.vision_s - media.audio_s;
-    timings_.n_prompt += n;
-    has_sound_ = has_sound_ || prompt.heard_s > 0;
+    timings_.n_prompt += static_cast<int>(prompt.ids.size());
+    state_.has_sound = state_.has_sound || prompt.heard_s > 0;
+}
+
+// NOTE: the reference counts the first user's turn and its answer to the prompt, and then removes them in
+// place of the round after them. Here rounds begin with the first user, and what leaves is what was counted.
+void Session::enforce_window() {
+    if (!window_ || n_past() <= window_->high) return;
+    std::vector<int32_t>& rounds = state_.rounds;
+    while (rounds.size() > 1 && n_past() > window_->low) {
+        const int32_t n = rounds[1] - rounds[0];
+        context_.forget(rounds[0], rounds[1]);
+        rounds.erase(rounds.begin());
+        for (int32_t& begin : rounds) begin -= n;
+    }
 }
 
 void Session::begin(const GenerateOptions& options) {
@@ -126,22 +196,27 @@ void Session::begin(const GenerateOptions& options) {
     check<ArgumentError>(options.max_new_tokens >= 1, "[session] expected max_new_tokens >= 1, got {}",
                          options.max_new_tokens);
     check<ArgumentError>(n_past() > 0, "[session] expected a prefill before generate, got an empty session");
-    workspace_.clear_interrupt();
+    context_.workspace().clear_interrupt();
     answer_watch_.restart();
-    if (!answer_is_open_) {
+    if (!state_.answer_is_open) {
         TemplateOptions t;
         t.enable_thinking = options.enable_thinking;
-        t.use_tts = options.use_tts.value_or(has_sound_);
-        read_text((open_turn_ ? "<|im_end|>\n" : "") + generation_prompt(t));
-        open_turn_ = Role::assistant;
-        answer_is_open_ = true;
+        t.use_tts = options.use_tts.value_or(state_.has_sound);
+        Prompt prompt;
+        prompt.ids = model_->tokenizer().encode(closing() + generation_prompt(t), true);
+        read(std::move(prompt), nullptr);
+        state_.open_turn = Role::assistant;
+        state_.answer_is_open = true;
+        state_.answer_is_spoken = t.use_tts;
     }
+    if (stream_) stream_->reset();  // the next turn's sound is heard anew
     options_ = options;
+    forbidden_ = options.is_speakable ? unspeakable_ids(*model_) : std::vector<int32_t>{};
     generated_.clear();
     hidden_.shape = {model_->config().llm.decoder.n_embd, 0};
     hidden_.data.clear();
     rng_ = Rng{options.sampling.seed, 0};
-    stream_ = {};
+    utf8_ = {};
     is_generating_ = true;
     stop_reason_.clear();
     timings_.n_decoded = 0;
@@ -150,33 +225,28 @@ void Session::begin(const GenerateOptions& options) {
 
 std::optional<Piece> Session::finish(const char* reason) {
     is_generating_ = false;
-    answer_is_open_ = false;
+    state_.answer_is_open = false;
     stop_reason_ = reason;
-    std::string rest = stream_.finish();
+    std::string rest = utf8_.finish();
     if (rest.empty()) return std::nullopt;
     return Piece{-1, std::move(rest)};
 }
 
 bool Session::decode(int32_t id) {
     const Stopwatch watch;
-    DecoderInput input;
-    input.ids = {&id, 1};
-    const Rows hidden = options_.keep_hidden ? Rows::last : Rows::none;
     try {
-        DecoderOutput out = model_->decoder().forward(input, &model_->embedding(), &model_->head(), hidden,
-                                                      cache_, workspace_);
-        logits_ = std::move(out.logits.data);
-        hidden_.data.insert(hidden_.data.end(), out.hidden.data.begin(), out.hidden.data.end());
+        const std::vector<float> state = context_.read_token(id, options_.keep_hidden);
+        hidden_.data.insert(hidden_.data.end(), state.begin(), state.end());
         if (options_.keep_hidden) ++hidden_.shape[1];
     } catch (const InterruptedError&) {
         return false;
     } catch (...) {
         is_generating_ = false;  // a full context ends the answer; what was said so far stays
-        answer_is_open_ = false;
+        state_.answer_is_open = false;
         stop_reason_ = "length";
         throw;
     }
-    unread_.reset();
+    state_.unread.reset();
     timings_.decode_s += watch.seconds();
     ++timings_.n_decoded;
     return true;
@@ -184,19 +254,80 @@ bool Session::decode(int32_t id) {
 
 std::optional<Piece> Session::next() {
     if (!is_generating_) return std::nullopt;
-    if (workspace_.is_interrupted()) return finish("interrupted");
+    if (context_.workspace().is_interrupted()) return finish("interrupted");
     if (static_cast<int>(generated_.size()) >= options_.max_new_tokens) return finish("length");
-    if (unread_ && !decode(*unread_)) return finish("interrupted");
-    // Rows of the head beyond the last token only round its size up.
-    const auto n_vocab = static_cast<size_t>(model_->tokenizer().n_vocab());
-    const int32_t id = sample(std::span(logits_).first(n_vocab), generated_, options_.sampling, rng_);
+    if (state_.unread && !decode(*state_.unread)) return finish("interrupted");
+    const TokenRoles& tokens = model_->config().tokens;
+    std::vector<int32_t> ends = options_.ignore_stop ? std::vector<int32_t>{} : tokens.stop;
+    if (options_.ends_with_speech && tokens.tts_eos >= 0) ends.push_back(tokens.tts_eos);
+    const int32_t id = sample(context_.logits(), generated_, options_.sampling, rng_, {forbidden_, ends});
     if (generated_.empty()) timings_.first_token_s = answer_watch_.seconds();
-    const auto& stop = model_->config().tokens.stop;
-    if (!options_.ignore_stop && std::find(stop.begin(), stop.end(), id) != stop.end()) return finish("stop");
-    if (options_.ends_with_speech && id == model_->config().tokens.tts_eos) return finish("stop");
+    if (std::find(ends.begin(), ends.end(), id) != ends.end()) return finish("stop");
     generated_.push_back(id);
-    unread_ = id;
-    return Piece{id, stream_.push(model_->tokenizer().bytes_of(id))};
+    state_.unread = id;
+    return Piece{id, utf8_.push(model_->tokenizer().bytes_of(id))};
+}
+
+std::shared_ptr<const Session::Snapshot> Session::snapshot() const {
+    Snapshot snapshot{context_.mark(), {}, state_};
+    if (stream_) snapshot.stream = stream_->mark();
+    return std::make_shared<const Snapshot>(std::move(snapshot));
+}
+
+void Session::restore(const Snapshot& snapshot) {
+    context_.rewind(snapshot.context);
+    if (snapshot.stream) {
+        stream().rewind(*snapshot.stream);
+    } else if (stream_) {
+        stream_->reset();
+    }
+    state_ = snapshot.state;
+    is_generating_ = false;
+}
+
+void Session::State::archive(Archive& archive) {
+    std::optional<int32_t> role;
+    if (open_turn) role = static_cast<int32_t>(*open_turn);
+    archive(role);
+    check<ModelFileError>(!role || (*role >= 0 && *role <= static_cast<int32_t>(Role::assistant)),
+                          "[session] expected a role of 0 to 2, got {}", role.value_or(0));
+    open_turn = role ? std::optional<Role>(static_cast<Role>(*role)) : std::nullopt;
+    archive(answer_is_open);
+    archive(answer_is_spoken);
+    archive(n_image);
+    archive(has_sound);
+    archive(unread);
+    archive(rounds);
+}
+
+void Session::archive(Archive& archive) {
+    archive(context_);
+    archive(state_);
+    bool has_stream = stream_.has_value();
+    archive(has_stream);
+    if (has_stream) archive(stream());
+    const auto& rounds = state_.rounds;
+    const bool is_sound = std::is_sorted(rounds.begin(), rounds.end()) && state_.n_image >= 0 &&
+                          (rounds.empty() || (rounds.front() >= 0 && rounds.back() <= n_past())) &&
+                          state_.unread.value_or(0) >= 0 &&
+                          state_.unread.value_or(0) < model_->tokenizer().n_vocab();
+    check<ModelFileError>(is_sound,
+                          "[session] expected the state of a conversation, got numbers that disagree");
+}
+
+void Session::save(const std::filesystem::path& path) {
+    check<ArgumentError>(!is_generating_, "[session] expected no answer that goes on, got one");
+    save_session(path, SessionKind::turns, *model_, [this](Archive& a) { archive(a); });
+}
+
+void Session::load(const std::filesystem::path& path) {
+    reset();
+    try {
+        load_session(path, SessionKind::turns, *model_, [this](Archive& a) { archive(a); });
+    } catch (...) {
+        reset();
+        throw;
+    }
 }
 
 }  // namespace minicpmo

@@ -1,5 +1,6 @@
 #include "engine/speech_decoder.h"
 
+#include <algorithm>
 #include <cmath>
 #include <numbers>
 
@@ -69,41 +70,86 @@ SpeechDecoder::SpeechDecoder(std::shared_ptr<const Model> model, const Voice& vo
 
 void SpeechDecoder::begin(bool opens_with_silence) {
     const SpeechFlowConfig& config = model_->speech().flow_config();
-    flow_ = voice_state_;
-    vocoder_ = model_->speech().vocoder().start();
-    buffer_.assign(opens_with_silence ? static_cast<size_t>(config.network.encoder.n_lookahead) : 0,
-                   config.silence_code);
-    has_codes_ = false;
+    state_.flow = voice_state_;
+    state_.vocoder = model_->speech().vocoder().start();
+    state_.buffer.assign(opens_with_silence ? static_cast<size_t>(config.network.encoder.n_lookahead) : 0,
+                         config.silence_code);
+    state_.windows.clear();
+    state_.has_codes = false;
     flow_s_ = vocoder_s_ = 0;
 }
 
 std::vector<float> SpeechDecoder::push(std::span<const int32_t> codes, bool is_last) {
     const SpeechFlowConfig& config = model_->speech().flow_config();
     const auto n_window = static_cast<size_t>(config.chunk_codes + config.network.encoder.n_lookahead);
-    buffer_.insert(buffer_.end(), codes.begin(), codes.end());
-    has_codes_ = has_codes_ || !codes.empty();
+    std::vector<int32_t>& buffer = state_.buffer;
+    buffer.insert(buffer.end(), codes.begin(), codes.end());
+    state_.has_codes = state_.has_codes || !codes.empty();
     std::vector<float> samples;
     const auto append = [&](const std::vector<float>& more) {
         samples.insert(samples.end(), more.begin(), more.end());
     };
-    while (buffer_.size() >= n_window) {
-        append(decode(std::span<const int32_t>(buffer_).first(n_window), false));
-        buffer_.erase(buffer_.begin(), buffer_.begin() + config.chunk_codes);
+    while (buffer.size() >= n_window) {
+        append(decode(std::span<const int32_t>(buffer).first(n_window), false));
+        buffer.erase(buffer.begin(), buffer.begin() + config.chunk_codes);
     }
-    if (is_last && has_codes_) append(decode(buffer_, true));
-    if (is_last) buffer_.clear();
+    if (is_last && state_.has_codes) append(decode(buffer, true));
+    if (is_last) buffer.clear();
+    return samples;
+}
+
+std::vector<float> SpeechDecoder::hurry() {
+    constexpr size_t kFewest = 5;  // codes that are worth a window
+    const auto n_lookahead = static_cast<size_t>(model_->speech().flow_config().network.encoder.n_lookahead);
+    std::vector<int32_t>& buffer = state_.buffer;
+    if (!state_.has_codes || buffer.size() < n_lookahead + kFewest) return {};
+    std::vector<float> samples = decode(buffer, false);
+    buffer.erase(buffer.begin(), buffer.end() - static_cast<std::ptrdiff_t>(n_lookahead));
     return samples;
 }
 
 std::vector<float> SpeechDecoder::decode(std::span<const int32_t> window, bool is_last) {
     const SpeechModel& speech = model_->speech();
     const Stopwatch flow_watch;
-    const Array<float> mel = speech.flow().next(window, is_last, flow_noise_, flow_, workspace_);
+    const Array<float> mel = speech.flow().next(window, is_last, flow_noise_, state_.flow, workspace_);
     flow_s_ += flow_watch.seconds();
     const Stopwatch vocoder_watch;
-    std::vector<float> samples = speech.vocoder().next(mel, is_last, source_noise_, vocoder_, workspace_);
+    std::vector<float> samples =
+        speech.vocoder().next(mel, is_last, source_noise_, state_.vocoder, workspace_);
     vocoder_s_ += vocoder_watch.seconds();
+    state_.windows.emplace_back(window.begin(), window.end());
     return samples;
+}
+
+void SpeechDecoder::archive(Archive& archive) {
+    constexpr size_t kMaxWindows = 4096;  // more than an hour
+    State turn;
+    if (!archive.is_reading()) {
+        turn.buffer = state_.buffer;
+        turn.windows = state_.windows;
+        turn.has_codes = state_.has_codes;
+    }
+    archive(turn.buffer);
+    archive(turn.windows);
+    archive(turn.has_codes);
+    if (!archive.is_reading()) return;
+    const int n_code = model_->speech().flow_config().network.n_code;
+    const auto are_codes = [&](const std::vector<int32_t>& codes, size_t n_max) {
+        return codes.size() <= n_max &&
+               std::all_of(codes.begin(), codes.end(), [&](int32_t c) { return c >= 0 && c < n_code; });
+    };
+    const SpeechFlowConfig& config = model_->speech().flow_config();
+    const auto n_lookahead = static_cast<size_t>(config.network.encoder.n_lookahead);
+    const size_t n_window = static_cast<size_t>(config.chunk_codes) + n_lookahead;
+    bool is_sound = turn.windows.size() <= kMaxWindows && are_codes(turn.buffer, n_window - 1);
+    for (const auto& window : turn.windows) {
+        is_sound = is_sound && are_codes(window, n_window) && window.size() > n_lookahead;
+    }
+    check<ModelFileError>(is_sound, "[speech] expected the codes of a turn, got numbers that are none");
+    begin(false);
+    for (const auto& window : turn.windows) decode(window, false);
+    state_.buffer = std::move(turn.buffer);
+    state_.has_codes = turn.has_codes;
 }
 
 }  // namespace minicpmo

@@ -7,6 +7,7 @@
 #include <span>
 #include <vector>
 
+#include "base/archive.h"
 #include "engine/model.h"
 
 namespace minicpmo {
@@ -28,6 +29,22 @@ public:
     void begin(bool opens_with_silence);
     // More codes -> the samples of the windows that they complete; with the last ones, all the rest.
     std::vector<float> push(std::span<const int32_t> codes, bool is_last);
+    // The samples of codes that wait for a window to fill, but for those that a window only looks at; nothing
+    // while they are very few. Reference: MiniCPMODuplex._generate_waveform_from_tokens, force_flush.
+    std::vector<float> hurry();
+
+    // Where a turn is.
+    struct State {
+        FlowState flow;
+        VocoderState vocoder;
+        std::vector<int32_t> buffer;                // codes on their way into a window
+        std::vector<std::vector<int32_t>> windows;  // that were decoded
+        bool has_codes = false;
+    };
+    const State& state() const { return state_; }
+    void restore(const State& state) { state_ = state; }  // of this decoder or one of the same voice
+    // The turn, as the codes it was made of: reading it decodes them once more.
+    void archive(Archive& archive);
 
     void interrupt() noexcept { workspace_.interrupt(); }
     void clear_interrupt() noexcept { workspace_.clear_interrupt(); }
@@ -42,10 +59,7 @@ private:
     std::vector<float> flow_noise_;    // [n_mel, Flow::kMaxFrames]
     std::vector<float> source_noise_;  // [n_harmonic, n_sample], read round and round
     FlowState voice_state_;            // after the voice was heard
-    FlowState flow_;
-    VocoderState vocoder_;
-    std::vector<int32_t> buffer_;
-    bool has_codes_ = false;
+    State state_;
     double flow_s_ = 0;
     double vocoder_s_ = 0;
 };

@@ -13,8 +13,9 @@ constexpr size_t kTokensPerChunk = 10;  // that are spoken together; reference: 
 // than this are cut into equal parts.
 constexpr size_t kTokensOfWhole = 250;
 
-GenerateOptions for_speech(GenerateOptions options) {
+GenerateOptions for_speech(GenerateOptions options, bool is_whole) {
     options.keep_hidden = true;
+    options.is_speakable = options.is_speakable || !is_whole;
     options.ends_with_speech = true;
     if (!options.use_tts) options.use_tts = true;
     return options;
@@ -25,7 +26,7 @@ GenerateOptions for_speech(GenerateOptions options) {
 SpokenAnswer::SpokenAnswer(std::shared_ptr<const Model> model, Session& session, SpeechDecoder& decoder,
                            const GenerateOptions& options, const SpeechStreamOptions& speech)
     : session_(session), speech_(std::move(model), decoder, speech), is_whole_(speech.is_whole) {
-    session_.begin(for_speech(options));
+    session_.begin(for_speech(options, is_whole_));
 }
 
 void SpokenAnswer::interrupt() noexcept {

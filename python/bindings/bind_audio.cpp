@@ -105,7 +105,8 @@ void bind_audio(py::module_& m) {
                 return to_numpy(std::move(rows));
             },
             "What is left, shorter than a chunk; the stream is then as new.")
-        .def("reset", &AudioStream::reset, "Forgets what was heard.")
+        .def(
+            "reset", [](AudioStream& stream) { stream.reset(); }, "Forgets what was heard.")
         .def_property_readonly("n_samples", &AudioStream::n_sample);
 
     py::class_<ChunkEncoder>(m, "ChunkEncoder", "The two halves of an AudioStream by themselves.")

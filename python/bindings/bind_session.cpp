@@ -30,6 +30,8 @@ void bind_session(py::module_& m) {
         .def_readwrite("enable_thinking", &GenerateOptions::enable_thinking)
         .def_readwrite("use_tts", &GenerateOptions::use_tts)
         .def_readwrite("ignore_stop", &GenerateOptions::ignore_stop)
+        .def_readwrite("ends_with_speech", &GenerateOptions::ends_with_speech)
+        .def_readwrite("is_speakable", &GenerateOptions::is_speakable)
         .def_readwrite("keep_hidden", &GenerateOptions::keep_hidden)
         .def_property(
             "temperature", [](const GenerateOptions& o) { return o.sampling.temperature; },
@@ -47,17 +49,28 @@ void bind_session(py::module_& m) {
             "repetition_penalty", [](const GenerateOptions& o) { return o.sampling.repetition_penalty; },
             [](GenerateOptions& o, float v) { o.sampling.repetition_penalty = v; })
         .def_property(
+            "repetition_window", [](const GenerateOptions& o) { return o.sampling.repetition_window; },
+            [](GenerateOptions& o, int v) { o.sampling.repetition_window = v; })
+        .def_property(
+            "length_penalty", [](const GenerateOptions& o) { return o.sampling.length_penalty; },
+            [](GenerateOptions& o, float v) { o.sampling.length_penalty = v; })
+        .def_property(
             "seed", [](const GenerateOptions& o) { return o.sampling.seed; },
             [](GenerateOptions& o, uint64_t v) { o.sampling.seed = v; });
 
+    py::class_<Session::Snapshot, std::shared_ptr<Session::Snapshot>>(
+        m, "SessionSnapshot", "A place in a conversation to come back to.");
     py::class_<Session, SessionPtr>(
         m, "Session", "One conversation. One thread at a time; interrupt and progress from any.")
-        .def(py::init([](std::shared_ptr<Model> model, int n_ctx, const std::optional<std::string>& kv_type) {
+        .def(py::init([](std::shared_ptr<Model> model, int n_ctx, const std::optional<std::string>& kv_type,
+                         std::optional<std::pair<int, int>> window) {
                  SessionOptions options{n_ctx, std::nullopt};
                  if (kv_type) options.kv_type = parse_type(*kv_type);
+                 if (window) options.window = RoundWindow{window->first, window->second};
                  return std::make_shared<Session>(std::move(model), options);
              }),
-             py::arg("model"), py::kw_only(), py::arg("n_ctx") = 0, py::arg("kv_type") = py::none())
+             py::arg("model"), py::kw_only(), py::arg("n_ctx") = 0, py::arg("kv_type") = py::none(),
+             py::arg("window") = py::none())
         .def(
             "prefill",
             [](Session& session, const PyMessages& messages, const PromptOptions& options) {
@@ -66,6 +79,15 @@ void bind_session(py::module_& m) {
                 session.prefill(parsed, options);
             },
             py::arg("messages"), py::arg("options"), "Appends [(role, [str | array])] to the conversation.")
+        .def(
+            "prefill_stream",
+            [](Session& session, const PyMessages& messages, const PromptOptions& options, bool is_last) {
+                const std::vector<Message> parsed = to_messages(messages);
+                const py::gil_scoped_release release;
+                session.prefill_stream(parsed, options, is_last);
+            },
+            py::arg("messages"), py::arg("options"), py::arg("is_last") = false,
+            "The same; sound goes on from call to call.")
         .def(
             "prefill_chat",
             [](Session& session, const PyMessages& messages, const PromptOptions& options) {
@@ -92,12 +114,24 @@ void bind_session(py::module_& m) {
         .def("interrupt", &Session::interrupt,
              "Stops what another thread computes; that call raises or ends its answer.")
         .def("reset", &Session::reset, "Forgets the conversation.")
+        .def("snapshot",
+             [](const Session& session) {
+                 return std::const_pointer_cast<Session::Snapshot>(session.snapshot());
+             })
+        .def("restore", &Session::restore, py::arg("snapshot"))
+        .def(
+            "save", [](Session& session, const std::string& path) { session.save(path); }, py::arg("path"),
+            py::call_guard<py::gil_scoped_release>())
+        .def(
+            "load", [](Session& session, const std::string& path) { session.load(path); }, py::arg("path"),
+            py::call_guard<py::gil_scoped_release>())
         .def(
             "answer_hidden", [](const Session& session) { return to_numpy(session.answer_hidden()); },
             "float32 [n, n_embd]: row i is the state after the final norm with token i of the answer as "
             "input.")
         .def_property_readonly("n_past", &Session::n_past)
         .def_property_readonly("n_ctx", &Session::n_ctx)
+        .def_property_readonly("n_rounds", &Session::n_round)
         .def_property_readonly("kv_bytes", &Session::kv_bytes)
         .def_property_readonly("stop_reason", &Session::stop_reason)
         .def_property_readonly("timings", &timings_dict)

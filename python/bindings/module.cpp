@@ -54,5 +54,6 @@ PYBIND11_MODULE(_core, m) {
     bindings::bind_flow(m);
     bindings::bind_vocoder(m);
     bindings::bind_speech(m);
+    bindings::bind_duplex(m);
     bind_quantize(m);
 }

@@ -14,6 +14,10 @@ __all__: list[str] = [
     "CodeGenerator",
     "CodeState",
     "ContextFullError",
+    "DuplexSampling",
+    "DuplexSession",
+    "DuplexSnapshot",
+    "DuplexStream",
     "FlowProbe",
     "GenerateOptions",
     "GenerationInterruptedError",
@@ -22,9 +26,12 @@ __all__: list[str] = [
     "ModelFileError",
     "PromptOptions",
     "Session",
+    "SessionSnapshot",
     "SpeechDecoder",
     "SpokenAnswer",
     "Tokenizer",
+    "UnitRules",
+    "UnitSpeechRules",
     "UnsupportedModelError",
     "Vocoder",
     "Voice",
@@ -233,10 +240,16 @@ class GenerateOptions:
     """
 
     enable_thinking: bool
+    ends_with_speech: bool
     ignore_stop: bool
+    is_speakable: bool
     keep_hidden: bool
     use_tts: bool | None
     def __init__(self) -> None: ...
+    @property
+    def length_penalty(self) -> float: ...
+    @length_penalty.setter
+    def length_penalty(self, arg1: typing.SupportsFloat | typing.SupportsIndex) -> None: ...
     @property
     def max_new_tokens(self) -> int: ...
     @max_new_tokens.setter
@@ -249,6 +262,10 @@ class GenerateOptions:
     def repetition_penalty(self) -> float: ...
     @repetition_penalty.setter
     def repetition_penalty(self, arg1: typing.SupportsFloat | typing.SupportsIndex) -> None: ...
+    @property
+    def repetition_window(self) -> int: ...
+    @repetition_window.setter
+    def repetition_window(self, arg1: typing.SupportsInt | typing.SupportsIndex) -> None: ...
     @property
     def seed(self) -> int: ...
     @seed.setter
@@ -266,6 +283,11 @@ class GenerateOptions:
     @top_p.setter
     def top_p(self, arg1: typing.SupportsFloat | typing.SupportsIndex) -> None: ...
 
+class SessionSnapshot:
+    """
+    A place in a conversation to come back to.
+    """
+
 class Session:
     """
     One conversation. One thread at a time; interrupt and progress from any.
@@ -276,6 +298,8 @@ class Session:
         *,
         n_ctx: typing.SupportsInt | typing.SupportsIndex = 0,
         kv_type: str | None = None,
+        window: tuple[typing.SupportsInt | typing.SupportsIndex, typing.SupportsInt | typing.SupportsIndex]
+        | None = None,
     ) -> None: ...
     def answer_hidden(self) -> numpy.typing.NDArray[numpy.float32]:
         """
@@ -289,6 +313,7 @@ class Session:
         """
         Stops what another thread computes; that call raises or ends its answer.
         """
+    def load(self, path: str) -> None: ...
     def next(self) -> tuple[int, str] | None:
         """
         (id, text) or None at the end of the answer. An id of -1 closes a character that stayed incomplete.
@@ -301,16 +326,27 @@ class Session:
         """
         A whole conversation by the chat template, into an empty session.
         """
+    def prefill_stream(
+        self, messages: list[tuple[str, list[typing.Any]]], options: PromptOptions, is_last: bool = False
+    ) -> None:
+        """
+        The same; sound goes on from call to call.
+        """
     def reset(self) -> None:
         """
         Forgets the conversation.
         """
+    def restore(self, snapshot: SessionSnapshot) -> None: ...
+    def save(self, path: str) -> None: ...
+    def snapshot(self) -> SessionSnapshot: ...
     @property
     def kv_bytes(self) -> int: ...
     @property
     def n_ctx(self) -> int: ...
     @property
     def n_past(self) -> int: ...
+    @property
+    def n_rounds(self) -> int: ...
     @property
     def progress(self) -> tuple[int, int, int, int, int, int]:
         """
@@ -593,6 +629,199 @@ class SpokenAnswer:
         """
     @property
     def timings(self) -> dict[str, typing.Any]: ...
+
+class DuplexSampling:
+    """
+    How the tokens of a unit are drawn.
+    """
+
+    scales_end_token: bool
+    def __init__(self) -> None: ...
+    @property
+    def length_penalty(self) -> float: ...
+    @length_penalty.setter
+    def length_penalty(self, arg0: typing.SupportsFloat | typing.SupportsIndex) -> None: ...
+    @property
+    def listen_scale(self) -> float: ...
+    @listen_scale.setter
+    def listen_scale(self, arg0: typing.SupportsFloat | typing.SupportsIndex) -> None: ...
+    @property
+    def repetition_penalty(self) -> float: ...
+    @repetition_penalty.setter
+    def repetition_penalty(self, arg0: typing.SupportsFloat | typing.SupportsIndex) -> None: ...
+    @property
+    def repetition_window(self) -> int: ...
+    @repetition_window.setter
+    def repetition_window(self, arg0: typing.SupportsInt | typing.SupportsIndex) -> None: ...
+    @property
+    def seed(self) -> int: ...
+    @seed.setter
+    def seed(self, arg0: typing.SupportsInt | typing.SupportsIndex) -> None: ...
+    @property
+    def temperature(self) -> float: ...
+    @temperature.setter
+    def temperature(self, arg0: typing.SupportsFloat | typing.SupportsIndex) -> None: ...
+    @property
+    def top_k(self) -> int: ...
+    @top_k.setter
+    def top_k(self, arg0: typing.SupportsInt | typing.SupportsIndex) -> None: ...
+    @property
+    def top_p(self) -> float: ...
+    @top_p.setter
+    def top_p(self, arg0: typing.SupportsFloat | typing.SupportsIndex) -> None: ...
+
+class UnitRules:
+    """
+    What a unit may say.
+    """
+
+    last_token_decides: bool
+    def __init__(self) -> None: ...
+    @property
+    def force_listen(self) -> int: ...
+    @force_listen.setter
+    def force_listen(self, arg0: typing.SupportsInt | typing.SupportsIndex) -> None: ...
+    @property
+    def max_characters(self) -> int: ...
+    @max_characters.setter
+    def max_characters(self, arg0: typing.SupportsInt | typing.SupportsIndex) -> None: ...
+    @property
+    def max_tokens(self) -> int: ...
+    @max_tokens.setter
+    def max_tokens(self, arg0: typing.SupportsInt | typing.SupportsIndex) -> None: ...
+
+class UnitSpeechRules:
+    """
+    How a unit is said.
+    """
+
+    fills_units: bool
+    finishes_turns: bool
+    hurries_always: bool
+    def __init__(self) -> None: ...
+    @property
+    def n_steps(self) -> int: ...
+    @n_steps.setter
+    def n_steps(self, arg0: typing.SupportsInt | typing.SupportsIndex) -> None: ...
+    @property
+    def seed(self) -> int: ...
+    @seed.setter
+    def seed(self, arg0: typing.SupportsInt | typing.SupportsIndex) -> None: ...
+    @property
+    def temperature(self) -> float: ...
+    @temperature.setter
+    def temperature(self, arg0: typing.SupportsFloat | typing.SupportsIndex) -> None: ...
+
+class DuplexSnapshot:
+    """
+    A place in a conversation to come back to.
+    """
+
+class DuplexSession:
+    """
+    A conversation in both directions at once. One thread at a time; interrupt from any.
+    """
+    def __init__(
+        self,
+        model: Model,
+        *,
+        n_ctx: typing.SupportsInt | typing.SupportsIndex = 0,
+        kv_type: str | None = None,
+        window: str = "off",
+        window_tokens: tuple[
+            typing.SupportsInt | typing.SupportsIndex, typing.SupportsInt | typing.SupportsIndex
+        ] = (8000, 6000),
+        max_units: typing.SupportsInt | typing.SupportsIndex = 24,
+        max_previous: typing.SupportsInt | typing.SupportsIndex = 500,
+        sampling: DuplexSampling = ...,
+        rules: UnitRules = ...,
+        has_speech: bool = True,
+        speech: UnitSpeechRules = ...,
+    ) -> None: ...
+    def interrupt(self) -> None:
+        """
+        Cuts speech. Any thread.
+        """
+    def load(self, path: str) -> None: ...
+    def prepare(
+        self,
+        prefix: str,
+        suffix: str,
+        reference: typing.Annotated[numpy.typing.ArrayLike, numpy.float32] | None = None,
+        voice: Voice | None = None,
+    ) -> None:
+        """
+        Begins a conversation.
+        """
+    def restore(self, snapshot: DuplexSnapshot) -> None: ...
+    def save(self, path: str) -> None: ...
+    def snapshot(self) -> DuplexSnapshot: ...
+    def step(
+        self,
+        audio: typing.Annotated[numpy.typing.ArrayLike, numpy.float32] | None = None,
+        frames: collections.abc.Sequence[
+            tuple[numpy.ndarray, typing.SupportsInt | typing.SupportsIndex]
+        ] = [],
+        text: str = "",
+        force_listen: bool = False,
+    ) -> dict[str, typing.Any]:
+        """
+        One unit; frames are (uint8 [h, w, 3], most slices).
+        """
+    def trace_unit(
+        self,
+        model: Model,
+        audio: typing.Annotated[numpy.typing.ArrayLike, numpy.float32],
+        frames: collections.abc.Sequence[
+            tuple[numpy.ndarray, typing.SupportsInt | typing.SupportsIndex]
+        ] = [],
+    ) -> dict[str, typing.Any]:
+        """
+        What the language model reads and writes in a unit; nothing is said.
+        """
+    @property
+    def is_speaking(self) -> bool: ...
+    @property
+    def kv_bytes(self) -> int: ...
+    @property
+    def n_ctx(self) -> int: ...
+    @property
+    def n_past(self) -> int: ...
+    @property
+    def n_units(self) -> int: ...
+    @property
+    def sample_rate(self) -> int: ...
+    @property
+    def unit_samples(self) -> int: ...
+
+class DuplexStream:
+    """
+    A DuplexSession that runs by itself. Any thread may push, one may take.
+    """
+    def __init__(self, session: DuplexSession) -> None: ...
+    def finish(self) -> None:
+        """
+        No more comes.
+        """
+    def next(self) -> dict[str, typing.Any] | None:
+        """
+        The next unit, waited for; None after the last.
+        """
+    def poll(self) -> dict[str, typing.Any] | None:
+        """
+        The next unit or None.
+        """
+    def push_audio(
+        self,
+        samples: typing.Annotated[numpy.typing.ArrayLike, numpy.float32],
+        timeout: typing.SupportsFloat | typing.SupportsIndex | None = None,
+    ) -> bool:
+        """
+        float32 [n]; False if there was no room in time: nothing was taken then
+        """
+    def push_frame(
+        self, image: numpy.ndarray, max_slices: typing.SupportsInt | typing.SupportsIndex = 1
+    ) -> None: ...
 
 def dequantize(
     blocks: numpy.typing.NDArray[numpy.uint8],

@@ -165,7 +165,8 @@ TEST_CASE("the example of the speech header works when compiled as C") {
     const TinyModelFile file({.has_vision = false, .has_audio = false, .has_speech = true});
     size_t n_sample = 0;
     CHECK(speak_in_c(file.path().string().c_str(), &n_sample) == 20);
-    CHECK(n_sample > 24000);
+    CHECK(n_sample > 0);  // how many codes a random model says before it ends is chance
+    CHECK(n_sample % 960 == 0);
 }
 
 TEST_CASE("models describe their speech, those without it too") {

@@ -72,6 +72,7 @@ TEST_CASE("a spoken answer says what a written one says") {
             Talk written;
             GenerateOptions options = greedy(45);
             options.use_tts = true;
+            options.is_speakable = !is_whole;  // what is said at once avoids what no voice can say
             CHECK(answer(written.session, options) == said.ids);
         }
     }

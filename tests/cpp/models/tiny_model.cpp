@@ -28,6 +28,20 @@ const std::vector<std::string> kSpecialTokens = {
     "</image>",    "<slice>",       "</slice>",     "<image_id>",      "</image_id>",
     "<|tts_bos|>", "<think>",       "</think>",     "<|audio_start|>", "<|audio_end|>",
 };
+// Roles and tokens of full duplex.
+const std::vector<std::pair<const char*, const char*>> kDuplexTokens = {
+    {"im_end", "<|im_end|>"},
+    {"tts_bos", "<|tts_bos|>"},
+    {"tts_eos", "<|tts_eos|>"},
+    {"tts_pad", "<|tts_pad|>"},
+    {"unit_start", "<unit>"},
+    {"unit_end", "</unit>"},
+    {"listen", "<|listen|>"},
+    {"speak", "<|speak|>"},
+    {"turn_eos", "<|turn_eos|>"},
+    {"chunk_eos", "<|chunk_eos|>"},
+    {"chunk_tts_eos", "<|chunk_tts_eos|>"},
+};
 const std::vector<std::pair<std::string, std::string>> kMerges = {
     {"h", "e"}, {"l", "l"}, {"he", "ll"}, {"\u0120", "t"}};
 
@@ -46,7 +60,7 @@ struct TinyVocabulary {
     std::map<std::string, uint32_t> id;
 };
 
-TinyVocabulary make_vocabulary() {
+TinyVocabulary make_vocabulary(bool has_duplex) {
     TinyVocabulary v;
     const auto add = [&](const std::string& token, int32_t type) {
         v.id[token] = static_cast<uint32_t>(v.tokens.size());
@@ -60,11 +74,14 @@ TinyVocabulary make_vocabulary() {
         v.merges.push_back(left + " " + right);
     }
     for (const std::string& token : kSpecialTokens) add(token, 3);
+    for (const auto& [_, token] : kDuplexTokens) {
+        if (has_duplex && !v.id.contains(token)) add(token, 3);
+    }
     return v;
 }
 
-void add_vocabulary(GgufBuilder& b) {
-    const TinyVocabulary v = make_vocabulary();
+void add_vocabulary(GgufBuilder& b, bool has_duplex) {
+    const TinyVocabulary v = make_vocabulary(has_duplex);
     b.add("tokenizer.ggml.model", "gpt2").add("tokenizer.ggml.pre", "qwen2");
     b.array("tokenizer.ggml.tokens", v.tokens).array("tokenizer.ggml.token_type", v.types);
     b.array("tokenizer.ggml.merges", v.merges);
@@ -79,6 +96,9 @@ void add_vocabulary(GgufBuilder& b) {
                                                                     {"audio_start", "<|audio_start|>"},
                                                                     {"audio_end", "<|audio_end|>"}};
     for (const auto& [role, token] : roles) b.add(std::string("minicpmo.tokens.") + role, v.id.at(token));
+    for (const auto& [role, token] : kDuplexTokens) {
+        if (has_duplex) b.add(std::string("minicpmo.tokens.") + role, v.id.at(token));
+    }
 }
 
 void add_llm_keys(GgufBuilder& b, int n_ctx) {
@@ -279,7 +299,7 @@ void add_speech(GgufBuilder& b, const TinyModelOptions& options) {
     TinyTtsOptions tts;
     tts.n_ctx = options.n_ctx_speech;
     tts.n_embd_llm = kTinyEmbd;
-    tts.n_text = tiny_n_token() + options.n_spare_rows;
+    tts.n_text = tiny_n_token(options.has_duplex) + options.n_spare_rows;
     tts.n_code = n_code + 1;
     add_tiny_tts(b, tts);
     TinyFlowOptions flow;
@@ -297,16 +317,16 @@ void add_speech(GgufBuilder& b, const TinyModelOptions& options) {
 
 }  // namespace
 
-int tiny_n_token() { return static_cast<int>(256 + kMerges.size() + kSpecialTokens.size()); }
+int tiny_n_token(bool has_duplex) { return static_cast<int>(make_vocabulary(has_duplex).tokens.size()); }
 
 GgufBuilder tiny_model(const TinyModelOptions& options) {
     GgufBuilder b;
     add_llm_keys(b, options.n_ctx);
     if (options.has_vision) add_vision_keys(b);
     if (options.has_audio) add_audio_keys(b);
-    add_vocabulary(b);
+    add_vocabulary(b, options.has_duplex);
     TensorWriter writer(b, options.type, options.seed);
-    add_llm_tensors(writer, tiny_n_token() + options.n_spare_rows);
+    add_llm_tensors(writer, tiny_n_token(options.has_duplex) + options.n_spare_rows);
     if (options.has_vision) add_vision_tensors(writer);
     if (options.has_audio) add_audio_tensors(writer);
     if (options.has_speech) add_speech(b, options);

@@ -1,0 +1,113 @@
+#include "engine/context.h"
+
+#include <algorithm>
+
+#include "base/error.h"
+
+namespace minicpmo {
+
+namespace {
+
+KvShape kv_shape(const Model& model, const ContextOptions& options) {
+    const int n_ctx_train = model.config().llm.n_ctx_train;
+    check<ArgumentError>(options.n_ctx >= 0 && options.n_ctx <= n_ctx_train,
+                         "[session] expected n_ctx of 0 to {}, got {}", n_ctx_train, options.n_ctx);
+    const int n_ctx = options.n_ctx > 0 ? options.n_ctx : n_ctx_train;
+    return model.decoder().kv_shape(n_ctx, options.kv_type.value_or(default_kv_type(model.config())));
+}
+
+}  // namespace
+
+Context::Context(std::shared_ptr<const Model> model, const ContextOptions& options)
+    : model_(std::move(model)),
+      workspace_(model_->backend()),
+      cache_(kv_shape(*model_, options), model_->backend()) {}
+
+MediaTimings Context::read(const Prompt& prompt, Progress* progress, bool wants_logits) {
+    const int n = static_cast<int>(prompt.ids.size());
+    check<ContextFullError>(n <= n_free(), "[session] expected at most {} tokens in the context, got {} + {}",
+                            n_ctx(), n_past(), n);
+    const int begin = n_past();
+    PromptReader reader(*model_, prompt, workspace_, progress);
+    try {
+        while (reader.n_left() > 0) {
+            const Array<float> rows = reader.read(std::min(kBatch, reader.n_left()));
+            DecoderInput batch;
+            batch.embeds = rows.data;
+            const Head* head = wants_logits && reader.n_left() == 0 ? &model_->head() : nullptr;
+            DecoderOutput out =
+                model_->decoder().forward(batch, nullptr, head, Rows::none, cache_, workspace_);
+            if (head != nullptr) logits_ = std::move(out.logits.data);
+            if (progress != nullptr) progress->n_token_done = n - reader.n_left();
+        }
+    } catch (...) {
+        cache_.truncate(begin);
+        throw;
+    }
+    return reader.timings();
+}
+
+void Context::read(std::span<const int32_t> ids, bool wants_logits) {
+    Prompt prompt;
+    prompt.ids.assign(ids.begin(), ids.end());
+    read(prompt, nullptr, wants_logits);
+}
+
+std::vector<float> Context::read_token(int32_t id, bool wants_hidden) {
+    DecoderInput input;
+    input.ids = {&id, 1};
+    DecoderOutput out = model_->decoder().forward(input, &model_->embedding(), &model_->head(),
+                                                  wants_hidden ? Rows::last : Rows::none, cache_, workspace_);
+    logits_ = std::move(out.logits.data);
+    return std::move(out.hidden.data);
+}
+
+std::span<float> Context::logits() {
+    // Rows of the head beyond the last token only round its size up.
+    const auto n_vocab = static_cast<size_t>(model_->tokenizer().n_vocab());
+    return std::span(logits_).first(std::min(n_vocab, logits_.size()));
+}
+
+void Context::forget(int begin, int end) { replace(begin, end, {}); }
+
+void Context::replace(int begin, int end, std::span<const int32_t> ids) {
+    check<ArgumentError>(begin >= 0 && begin <= end && end <= n_past(),
+                         "[session] expected rows of 0 to {}, got {} to {}", n_past(), begin, end);
+    const int tail = begin + static_cast<int>(ids.size());
+    cache_.reserve(std::max(tail - end, 0));
+    const int n_tail = n_past() - end;
+    model_->decoder().move_tail(cache_, end, tail, workspace_);
+    if (ids.empty()) return;
+    // The tail stays where it is while the rows before it are written.
+    cache_.truncate(begin);
+    const std::vector<float> logits = logits_;
+    read(ids, false);
+    cache_.advance(n_tail);
+    logits_ = logits;
+}
+
+void Context::reset() {
+    cache_.truncate(0);
+    logits_.clear();
+    workspace_.clear_interrupt();
+}
+
+void Context::rewind(const Mark& mark) {
+    const bool is_here = mark.n_past <= n_past() && last_cell(mark.n_past) == mark.last_cell;
+    check<ArgumentError>(is_here,
+                         "[session] expected a snapshot whose {} tokens are still in the context, got one "
+                         "whose tokens a window, a reset or an earlier snapshot has removed",
+                         mark.n_past);
+    cache_.truncate(mark.n_past);
+    logits_ = mark.logits;
+}
+
+void Context::archive(Archive& archive) {
+    archive(cache_);
+    archive(logits_);
+    const size_t n_logit = static_cast<size_t>(model_->config().llm.n_vocab);
+    check<ModelFileError>(logits_.empty() || logits_.size() == n_logit,
+                          "[session] expected {} logits, got {}", n_logit, logits_.size());
+}
+
+}  // namespace minicpmo

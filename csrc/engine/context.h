@@ -1,0 +1,69 @@
+#pragma once
+// Context: what the language model has read in one conversation, and what it expects next. Messages, turns
+// and units are the business of who reads them into it. Used by one thread at a time.
+// Reference: utils.py StreamDecoder.feed and drop_tokens_from_cache; MiniCPMO._drop_tokens_from_cache.
+
+#include <memory>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "core/kv_cache.h"
+#include "engine/prompt_reader.h"
+
+namespace minicpmo {
+
+struct ContextOptions {
+    int n_ctx = 0;                     // most tokens; 0: what the model was trained for
+    std::optional<ggml_type> kv_type;  // default_kv_type if absent
+};
+
+class Context {
+public:
+    Context(std::shared_ptr<const Model> model, const ContextOptions& options);
+
+    // Reads a prompt, media encoded on the way: all of it, or nothing when it throws ContextFullError,
+    // InterruptedError or anything else.
+    MediaTimings read(const Prompt& prompt, Progress* progress = nullptr, bool wants_logits = true);
+    void read(std::span<const int32_t> ids, bool wants_logits = true);
+    // Reads one token -> its state after the final norm [n_embd], if it is wanted.
+    std::vector<float> read_token(int32_t id, bool wants_hidden);
+    // Of the token to come, [n_vocab]; changing them is up to the caller. Empty before the first prompt.
+    std::span<float> logits();
+
+    // Rows [begin, end) leave, and all behind them move up. What those had seen of them stays in their
+    // values.
+    void forget(int begin, int end);
+    // The same, with these tokens in their place, which see only what is before them.
+    void replace(int begin, int end, std::span<const int32_t> ids);
+    void reset();
+
+    // A place to come back to, as cheap as the logits.
+    struct Mark {
+        int n_past = 0;
+        uint64_t last_cell = 0;
+        std::vector<float> logits;
+    };
+    Mark mark() const { return {n_past(), last_cell(n_past()), logits_}; }
+    // Throws ArgumentError if what had been read by then is not here any more, or is another context's.
+    void rewind(const Mark& mark);
+
+    void archive(Archive& archive);  // contents, not options
+
+    int n_past() const { return cache_.length(); }
+    int n_ctx() const { return cache_.shape().n_ctx; }
+    int n_free() const { return n_ctx() - n_past(); }
+    size_t kv_bytes() const { return cache_.n_bytes(); }
+    const Model& model() const { return *model_; }
+    Workspace& workspace() { return workspace_; }
+
+private:
+    uint64_t last_cell(int n) const { return n > 0 ? cache_.names()[static_cast<size_t>(n) - 1] : 0; }
+
+    std::shared_ptr<const Model> model_;
+    Workspace workspace_;
+    KvCache cache_;
+    std::vector<float> logits_;  // of the last row read
+};
+
+}  // namespace minicpmo
