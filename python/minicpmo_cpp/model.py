@@ -16,6 +16,8 @@ from minicpmo_cpp.answer import END_OF_SPEECH, Answer
 from minicpmo_cpp.audio import to_samples
 from minicpmo_cpp.audio_stream import AudioStream
 from minicpmo_cpp.config import Config
+from minicpmo_cpp.duplex import DuplexSession
+from minicpmo_cpp.duplex_options import DuplexOptions, open_session
 from minicpmo_cpp.image import to_pixels
 from minicpmo_cpp.messages import Parsed, parse_messages, read_aloud, with_voice
 from minicpmo_cpp.mouth import Mouth
@@ -321,9 +323,25 @@ class Model(Mouth):
         result: ChatResult = self.chat(messages, audio=True, voice=chosen, **options)
         return result
 
-    def session(self, *, n_ctx: int = 0, kv_type: str | None = None) -> Session:
-        """A conversation that keeps what it has read; n_ctx and kv_type as in chat()."""
-        return Session(self, n_ctx=n_ctx, kv_type=kv_type)
+    def session(self, *, n_ctx: int = 0, kv_type: str | None = None, **window: Any) -> Session:
+        """A conversation that keeps what it has read; n_ctx and kv_type as in chat(), more in Session."""
+        return Session(self, n_ctx=n_ctx, kv_type=kv_type, **window)
+
+    def duplex(self, *, voice: Any = None, **options: Unpack[DuplexOptions]) -> DuplexSession:
+        """A conversation in full duplex: watching, listening and speaking at the same time.
+
+        Args:
+            voice: that speaks, as in chat(); prepare() may name another.
+            options: see docs/streaming.md for all of them. Most used: `window` ("off", "basic", "context"),
+                `audio` (False writes without speaking), `temperature` (0 takes the likeliest token), `seed`,
+                `n_steps` of the flow, `force_listen` (so many units at first only listen), `listen_scale`
+                (above 1 it listens more), `max_tokens_per_unit`.
+
+        Raises:
+            UnsupportedModelError: the model does not hear, or does not speak and audio is True.
+        """
+        engine = open_session(self._open(), n_ctx_train=self.config["llm"]["n_ctx_train"], **options)
+        return DuplexSession(self, engine, voice)
 
     def close(self) -> None:
         """Lets go of the file; its memory is freed when the last session on it is."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,14 +12,23 @@ from typing import TYPE_CHECKING, Any
 from minicpmo_cpp import _core
 from minicpmo_cpp._core import GenerateOptions, GenerationInterruptedError, MiniCPMOError, PromptOptions
 from minicpmo_cpp.answer import Answer
+from minicpmo_cpp.duplex_options import window_tokens
 from minicpmo_cpp.exclusive import Exclusive
 from minicpmo_cpp.messages import Parsed
-from minicpmo_cpp.options import check_spoken, flag, generate_options, integer, prompt_options
+from minicpmo_cpp.options import check_spoken, flag, generate_options, integer, number, prompt_options
 from minicpmo_cpp.speaking import Speaking, Spoken
 from minicpmo_cpp.types import ChatResult, Messages, Progress, Samples, Timings
 
 if TYPE_CHECKING:
     from minicpmo_cpp.model import Model
+
+
+class SessionSnapshot:
+    """A place in a conversation, see Session.snapshot."""
+
+    def __init__(self, engine: _core.SessionSnapshot, reference: Samples | None) -> None:
+        self._engine = engine
+        self._reference = reference
 
 
 class Session:
@@ -31,12 +41,35 @@ class Session:
         ...     print(piece, end="", flush=True)
     """
 
-    def __init__(self, model: Model, *, n_ctx: int = 0, kv_type: str | None = None) -> None:
+    def __init__(
+        self,
+        model: Model,
+        *,
+        n_ctx: int = 0,
+        kv_type: str | None = None,
+        window: str = "off",
+        window_high: int | None = None,
+        window_low: int | None = None,
+    ) -> None:
+        """Users call Model.session().
+
+        Args:
+            window: "off", or "rounds": beyond window_high tokens the oldest rounds, each what a user said and
+                what was answered, are forgotten until there are window_low.
+            window_high: 8000 if None, or nine tenths of a smaller context.
+            window_low: 6000 if None, or seven tenths of a smaller context.
+        """
         self._model = model
+        if window not in ("off", "rounds"):
+            raise ValueError(f"[session] expected the window off or rounds, got {window!r}")
         if kv_type is not None and not isinstance(kv_type, str):
             raise TypeError(f"[session] expected the name of a type, got {kv_type!r} (kv_type)")
         n_ctx = integer("n_ctx", n_ctx, 0)
-        self._engine: _core.Session | None = _core.Session(model._open(), n_ctx=n_ctx, kv_type=kv_type)
+        most = n_ctx or model.config["llm"]["n_ctx_train"]
+        tokens = window_tokens(window_high, window_low, most) if window == "rounds" else None
+        self._engine: _core.Session | None = _core.Session(
+            model._open(), n_ctx=n_ctx, kv_type=kv_type, window=tokens
+        )
         self._voices = model._open_voices()
         self._reference: Samples | None = None  # the recording in the system message
         self._spoken: Spoken | None = None  # the answer that goes on, if it is said
@@ -54,6 +87,8 @@ class Session:
         use_image_id: bool | None = None,
         omni_mode: bool | None = None,
         parse_special: bool = False,
+        stream_audio: bool = False,
+        is_last_chunk: bool = False,
     ) -> None:
         """Reads messages into the conversation: all of them, or none if it fails.
 
@@ -63,6 +98,9 @@ class Session:
             use_image_id: whether pictures are numbered; if None the model's own way, not with a video.
             omni_mode: joins the parts of a message without newlines; if None, with a video that sounds.
             parse_special: whether special tokens in the text count as such.
+            stream_audio: sounds of user messages go on from call to call, pieces of any length: what
+                completes a second is read.
+            is_last_chunk: what is left of them is read, too.
 
         Raises:
             ContextFullError: there is no room for them.
@@ -75,9 +113,14 @@ class Session:
             parse_special=parse_special,
         )
         parsed = self._model._parse(messages, options, omni_mode, is_whole=False)
+        if is_last_chunk and not stream_audio:
+            raise ValueError("[session] expected stream_audio=True with is_last_chunk, got False")
         with self._exclusive() as engine:
             self._end_answer(engine)
-            engine.prefill(parsed.messages, options)
+            if flag("stream_audio", stream_audio):
+                engine.prefill_stream(parsed.messages, options, flag("is_last_chunk", is_last_chunk))
+            else:
+                engine.prefill(parsed.messages, options)
             self._reference = parsed.reference if parsed.has_system else self._reference
 
     def generate(
@@ -89,6 +132,8 @@ class Session:
         top_k: int = 100,
         min_p: float = 0.0,
         repetition_penalty: float = 1.02,
+        repetition_window: int = 0,
+        length_penalty: float = 1.0,
         seed: int | None = None,
         enable_thinking: bool = False,
         use_tts_template: bool | None = None,
@@ -102,7 +147,8 @@ class Session:
         """Answers what was read. The keywords are those of Model.chat.
 
         With audio=True every ten tokens are said while the next ones are written. The system prompt is the
-        caller's: system_prompt(voice, "audio_assistant").
+        caller's: system_prompt(voice, "audio_assistant"). Of a repetition_window only so many of the last
+        tokens count, of 0 all; with a length_penalty above 1 answers get longer.
 
         Returns:
             An iterator of pieces. Closing it, or leaving it before its end, ends the answer there.
@@ -120,6 +166,8 @@ class Session:
             ignore_stop=ignore_stop,
             return_hidden=return_hidden,
         )
+        options.repetition_window = integer("repetition_window", repetition_window)
+        options.length_penalty = number("length_penalty", length_penalty)
         check_spoken(flag("audio", audio), options, voice=voice, n_steps=n_steps, speech_seed=speech_seed)
         speaking = self._speaking(options, voice, n_steps, speech_seed, is_whole=False) if audio else None
         return self._begin(options, speaking)
@@ -142,6 +190,43 @@ class Session:
             self._end_answer(engine)
             engine.reset()
             self._reference = None
+
+    def snapshot(self) -> SessionSnapshot:
+        """A place to come back to with restore(), such as before an answer to who was not done. Cheap."""
+        with self._exclusive() as engine:
+            return SessionSnapshot(engine.snapshot(), self._reference)
+
+    def restore(self, snapshot: SessionSnapshot) -> None:
+        """Goes back; an answer that goes on ends. Any number of times.
+
+        Raises:
+            ValueError: the window has forgotten part of it, or it is another session's.
+        """
+        if not isinstance(snapshot, SessionSnapshot):
+            raise TypeError(f"[session] expected a SessionSnapshot, got {type(snapshot).__name__}")
+        with self._exclusive() as engine:
+            self._end_answer(engine)
+            engine.restore(snapshot._engine)
+            self._reference = snapshot._reference
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Writes the conversation to a file, between turns: an answer that goes on ends."""
+        with self._exclusive() as engine:
+            self._end_answer(engine)
+            engine.save(os.fsdecode(path))
+
+    def load(self, path: str | os.PathLike[str]) -> None:
+        """Goes on with a saved conversation of the same model file.
+
+        The recording in its system message is not in the file: name the voice of spoken answers.
+
+        Raises:
+            ModelFileError: the file is none, damaged, or of another model; the session is then empty.
+        """
+        with self._exclusive() as engine:
+            self._end_answer(engine)
+            self._reference = None
+            engine.load(os.fsdecode(path))
 
     def close(self) -> None:
         """Frees the conversation's memory; the session cannot be used any more."""

@@ -18,6 +18,7 @@ from minicpmo_cpp.model import Model
 from minicpmo_cpp.parity.flow import compare_flow
 from minicpmo_cpp.parity.golden import Golden, Row, to_table
 from minicpmo_cpp.parity.hearing import compare_hearing
+from minicpmo_cpp.parity.sessions import compare_sessions
 from minicpmo_cpp.parity.tts import compare_tts
 from minicpmo_cpp.parity.understanding import (
     compare_model,
@@ -28,6 +29,8 @@ from minicpmo_cpp.parity.understanding import (
 from minicpmo_cpp.parity.vocoder import compare_vocoder
 from minicpmo_cpp.parity.voice import compare_voice
 from minicpmo_cpp.tokenizer import Tokenizer
+
+COMPARISONS = (compare_hearing, compare_tts, compare_flow, compare_vocoder, compare_voice)
 
 
 def measure(golden: Path, tokenizer: Path, names: list[str], types: list[str]) -> Iterator[Row]:
@@ -45,8 +48,10 @@ def measure(golden: Path, tokenizer: Path, names: list[str], types: list[str]) -
                 models[type_name] = Model.load(path)
             for type_name in types:
                 yield from compare_model(data, models[type_name], type_name)
-                for compare in (compare_hearing, compare_tts, compare_flow, compare_vocoder, compare_voice):
+                for compare in COMPARISONS:
                     yield from compare(data, models[type_name], type_name)
+                if type_name == "f32":
+                    yield from compare_sessions(data, models[type_name])
                 if type_name != "f32":
                     yield from compare_types(data, models["f32"], models[type_name], type_name)
             models.clear()
