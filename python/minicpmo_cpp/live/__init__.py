@@ -1,0 +1,1 @@
+"""Full duplex outside of Python programs: films, microphones and the terminal."""
