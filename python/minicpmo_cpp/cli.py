@@ -34,6 +34,10 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 def main() -> None:
     prepare_streams()
+    if sys.argv[1:2] == ["duplex"]:
+        from minicpmo_cpp.cli_duplex import app as duplex
+
+        duplex(sys.argv[2:], prog_name="minicpmo-cli duplex")
     app(prog_name="minicpmo-cli")
 
 
@@ -119,7 +123,7 @@ def chat(
 ) -> None:
     """Ask MiniCPM-o about text, images, sound and video; with -o or --play it speaks.
 
-    Without a question, at a terminal, it chats.
+    Without a question, at a terminal, it chats. minicpmo-cli duplex --help: listening and speaking at once.
     """
     _check_task(task, prompt, audio)
     speech = SpeechArguments(output, play, ref_audio, voice, mode, lang, _text(speak), speech_steps)
