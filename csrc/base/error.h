@@ -21,6 +21,9 @@ class UnsupportedModelError : public Error {  // a sound file asks for something
 class ContextFullError : public Error {  // the KV cache has no room for what was asked
     using Error::Error;
 };
+class SessionLimitError : public Error {  // the model has as many conversations as it may
+    using Error::Error;
+};
 class ArgumentError : public Error {  // the caller passed something out of range
     using Error::Error;
 };

@@ -20,6 +20,7 @@ KvShape kv_shape(const Model& model, const ContextOptions& options) {
 
 Context::Context(std::shared_ptr<const Model> model, const ContextOptions& options)
     : model_(std::move(model)),
+      place_(model_->admit()),
       workspace_(model_->backend()),
       cache_(kv_shape(*model_, options), model_->backend()) {}
 
@@ -54,6 +55,11 @@ void Context::read(std::span<const int32_t> ids, bool wants_logits) {
 }
 
 std::vector<float> Context::read_token(int32_t id, bool wants_hidden) {
+    if (DecodeBatcher* batcher = model_->batcher()) {
+        DecoderOutput out = batcher->decode(id, cache_, workspace_);
+        logits_ = std::move(out.logits.data);
+        return wants_hidden ? std::move(out.hidden.data) : std::vector<float>{};
+    }
     DecoderInput input;
     input.ids = {&id, 1};
     DecoderOutput out = model_->decoder().forward(input, &model_->embedding(), &model_->head(),

@@ -61,6 +61,7 @@ private:
     uint64_t last_cell(int n) const { return n > 0 ? cache_.names()[static_cast<size_t>(n) - 1] : 0; }
 
     std::shared_ptr<const Model> model_;
+    std::shared_ptr<const void> place_;  // among the model's conversations
     Workspace workspace_;
     KvCache cache_;
     std::vector<float> logits_;  // of the last row read

@@ -41,17 +41,26 @@ void check_duplex_sampling(const DuplexSampling& s) {
 }
 
 DuplexSampler::DuplexSampler(const TokenRoles& tokens, int32_t n_vocab, const DuplexSampling& sampling)
-    : sampling_(sampling),
-      n_vocab_(n_vocab),
+    : n_vocab_(n_vocab),
       forbidden_(tokens.unspoken),
       chunk_eos_(tokens.chunk_eos),
       turn_eos_(tokens.turn_eos),
       listen_(tokens.listen),
       end_(tokens.im_end) {
-    check_duplex_sampling(sampling);
     forbidden_.push_back(chunk_eos_);
     if (tokens.tts_pad >= 0) forbidden_.push_back(tokens.tts_pad);
+    set(sampling);
     reset();
+}
+
+void DuplexSampler::set(const DuplexSampling& sampling) {
+    check_duplex_sampling(sampling);
+    sampling_ = sampling;
+    shorten_history();
+}
+
+void DuplexSampler::shorten_history() {
+    while (history_.size() > static_cast<size_t>(sampling_.repetition_window)) history_.pop_front();
 }
 
 void DuplexSampler::reset() {
@@ -90,7 +99,7 @@ int32_t DuplexSampler::sample(std::span<float> logits) {
     }
     const int32_t id = choose(logits, to_options(sampling_), rng_);
     history_.push_back(id);
-    while (history_.size() > static_cast<size_t>(sampling_.repetition_window)) history_.pop_front();
+    shorten_history();
     return id;
 }
 

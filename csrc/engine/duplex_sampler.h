@@ -29,11 +29,13 @@ class DuplexSampler {
 public:
     DuplexSampler(const TokenRoles& tokens, int32_t n_vocab, const DuplexSampling& sampling);
 
-    int32_t sample(std::span<float> logits);  // [n_vocab], changed
+    int32_t sample(std::span<float> logits);   // [n_vocab], changed
+    void set(const DuplexSampling& sampling);  // from now on; the seed is for the next reset()
     void reset();
     void archive(Archive& archive);  // state, not options
 
 private:
+    void shorten_history();
     void punish_repetitions(std::span<float> logits) const;
 
     DuplexSampling sampling_;

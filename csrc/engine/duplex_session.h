@@ -86,7 +86,11 @@ public:
     bool has_speech() const { return speaker_ != nullptr; }
     int sample_rate() const { return speaker_ ? speaker_->sample_rate() : 0; }
     bool is_speaking() const { return writer_.is_speaking(); }
+    int n_past() const { return writer_.n_past(); }
     const Context& context() const { return writer_.context(); }
+    // Of the units to come, between two steps.
+    void set_sampling(const DuplexSampling& sampling) { writer_.set_sampling(sampling); }
+    void set_rules(const UnitRules& rules) { writer_.set_rules(rules); }
     void keep_logits(bool is_wanted) { writer_.keep_logits(is_wanted); }
 
 private:

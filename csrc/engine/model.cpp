@@ -34,10 +34,14 @@ Model::Model(std::shared_ptr<const GgufFile> file, const LoadOptions& options)
       embedding_{
           (weights_->root() / "token_embd").get("weight", {config_.llm.decoder.n_embd, config_.llm.n_vocab}),
           config_.llm.embedding_scale},
-      head_(bind_head(config_.llm, embedding_, weights_->root())) {
+      head_(bind_head(config_.llm, embedding_, weights_->root())),
+      n_session_(std::make_shared<std::atomic<int>>(0)),
+      max_sessions_(options.max_sessions) {
     check<ModelFileError>(tokenizer_.n_vocab() <= config_.llm.n_vocab,
                           "[model] expected at most {} tokens (rows of token_embd.weight), got {} ({})",
                           config_.llm.n_vocab, tokenizer_.n_vocab(), file->path().string());
+    check<ArgumentError>(options.max_sessions >= 0, "[model] expected max_sessions >= 0, got {}",
+                         options.max_sessions);
     if (config_.vision) {
         vision_.emplace(config_.vision->tower, config_.vision->resampler, weights_->root());
     }
@@ -53,7 +57,19 @@ Model::Model(std::shared_ptr<const GgufFile> file, const LoadOptions& options)
         speech_.emplace(*file, config_.llm.decoder.n_embd, weights_->root());
         config_.modules.emplace_back("speech");
     }
+    if (options.batches_sessions) {
+        batcher_ = std::make_unique<DecodeBatcher>(decoder_, embedding_, head_, backend_);
+    }
     for (const std::string& name : weights_->unused()) log(LogLevel::debug, "unused tensor " + name);
+}
+
+std::shared_ptr<const void> Model::admit() const {
+    const int n_before = n_session_->fetch_add(1);
+    std::shared_ptr<const void> place(nullptr, [count = n_session_](const void*) { --*count; });
+    check<SessionLimitError>(max_sessions_ == 0 || n_before < max_sessions_,
+                             "[model] expected at most {} conversations at a time, got one more",
+                             max_sessions_);
+    return place;
 }
 
 const VisionEncoder& Model::vision() const {

@@ -1,10 +1,12 @@
 #pragma once
 // Model: the immutable bundle of one file's components, shared by all sessions on it.
 
+#include <atomic>
 #include <filesystem>
 #include <memory>
 #include <optional>
 
+#include "engine/decode_batcher.h"
 #include "engine/model_config.h"
 #include "engine/speech_model.h"
 #include "models/audio_encoder.h"
@@ -14,6 +16,10 @@ namespace minicpmo {
 
 struct LoadOptions {
     BackendOptions backend;
+    int max_sessions = 0;  // conversations at a time; 0: any number
+    // Tokens of conversations that answer at the same time are computed together: faster than one by one, but
+    // rounding then depends on who else answers.
+    bool batches_sessions = false;
 };
 
 class Model {
@@ -32,6 +38,9 @@ public:
     bool has_speech() const { return speech_.has_value(); }
     std::shared_ptr<const LogMel> log_mel() const { return log_mel_; }  // of its ears; absent like them
     std::shared_ptr<const Backend> backend() const { return backend_; }
+    DecodeBatcher* batcher() const { return batcher_.get(); }  // nullptr without batches_sessions
+    // Counts a conversation for as long as it is held. Throws SessionLimitError beyond max_sessions.
+    std::shared_ptr<const void> admit() const;
     size_t file_bytes() const { return weights_->file().n_bytes(); }
 
     // Ids and given rows through a fresh context, n_batch at a time.
@@ -56,6 +65,9 @@ private:
     std::optional<AudioEncoder> audio_;
     std::shared_ptr<const LogMel> log_mel_;
     std::optional<SpeechModel> speech_;
+    std::unique_ptr<DecodeBatcher> batcher_;
+    std::shared_ptr<std::atomic<int>> n_session_;
+    int max_sessions_ = 0;
 };
 
 // What "auto" means for the cache: as exact as the weights. F32 weights keep F32, everything else F16.

@@ -58,17 +58,25 @@ int UnitWindow::n_kept() const {
                            [](int n, const Unit& unit) { return n + unit.n; });
 }
 
+bool UnitWindow::is_full(int n_past) const {
+    if (options_.mode == WindowMode::basic) return n_past > options_.high && n_unit() > 0;
+    return options_.mode == WindowMode::context && n_unit() >= options_.max_units;
+}
+
 int UnitWindow::close_unit(Context& context, int n, std::vector<int32_t> spoken) {
     std::erase_if(spoken,
                   [&](int32_t id) { return std::binary_search(special_.begin(), special_.end(), id); });
+    const bool forgets = is_full(n_kept() + n);
     units_.push_back({n, std::move(spoken)});
+    if (!forgets) return 0;
     const int n_before = n_unit();
-    if (options_.mode == WindowMode::basic && context.n_past() > options_.high) {
-        while (n_unit() > 1 && context.n_past() > options_.low) forget_oldest(context);
-    }
-    while (options_.mode == WindowMode::context && n_unit() > options_.max_units) forget_oldest(context);
-    check<Error>(options_.mode == WindowMode::off || n_kept() == context.n_past(),
-                 "[window] expected {} tokens in the context, got {}", n_kept(), context.n_past());
+    const auto is_done = [&] {
+        return options_.mode == WindowMode::basic ? n_unit() == 1 || n_kept() <= options_.low
+                                                  : n_unit() <= options_.max_units;
+    };
+    while (!is_done()) forget_oldest(context);
+    check<Error>(n_kept() == context.n_past(), "[window] expected {} tokens in the context, got {}", n_kept(),
+                 context.n_past());
     return n_before - n_unit();
 }
 

@@ -33,11 +33,15 @@ public:
     // The prompt: what the context holds now stays for ever; `suffix` is its end, behind what was said
     // before.
     void begin(const Context& context, std::span<const int32_t> suffix);
-    // A unit has ended: n tokens, of which `spoken` were said. -> how many units the context forgot.
+    // Whether one unit more, with which there are n_past tokens, makes the context forget others.
+    bool is_full(int n_past) const;
+    // A unit has ended: n tokens, of which `spoken` were said. The context has read all of them if it is to
+    // forget others. -> how many it forgot.
     int close_unit(Context& context, int n, std::vector<int32_t> spoken);
     void archive(Archive& archive);  // state, not options
 
     int n_unit() const { return static_cast<int>(units_.size()); }
+    int n_newest() const { return units_.empty() ? 0 : units_.back().n; }
     int n_kept() const;                                              // tokens of prompt and units
     std::span<const int32_t> previous() const { return previous_; }  // marker included
 

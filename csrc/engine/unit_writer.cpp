@@ -46,9 +46,16 @@ UnitWriter::UnitWriter(std::shared_ptr<const Model> model, const ContextOptions&
     check_window(window, context_.n_ctx());
 }
 
+void UnitWriter::set_rules(const UnitRules& rules) {
+    check_rules(rules);
+    rules_ = rules;
+}
+
 void UnitWriter::reset() {
     context_.reset();
     sampler_.reset();
+    unread_.clear();
+    is_prepared_ = false;
     is_in_turn_ = false;
     n_unit_ = 0;
     is_cut_ = false;
@@ -69,6 +76,7 @@ void UnitWriter::prepare(const std::string& prefix, const Array<float>& voice, c
     prompt.ids.insert(prompt.ids.end(), end.begin(), end.end());
     context_.read(prompt, nullptr, false);
     window_.begin(context_, end);
+    is_prepared_ = true;
 }
 
 void UnitWriter::feed(int32_t id, UnitWords& words, bool is_spoken) {
@@ -118,29 +126,35 @@ int32_t UnitWriter::write_words(UnitWords& words, bool forces_listen) {
 UnitWords UnitWriter::write(const Prompt& unit, bool forces_listen) {
     constexpr int kClosing = 3;  // <|turn_eos|> of a turn that is cut, the end of the words, </unit>
     const TokenRoles& tokens = model_->config().tokens;
-    const int begin = context_.n_past();
+    const int begin = n_past();
     const auto n_needed = static_cast<int>(unit.ids.size()) + rules_.max_tokens + kClosing;
     check<ContextFullError>(
         n_needed <= context_.n_free(),
         "[unit] expected room for a unit of {} tokens in a context of {}, got {} in use; a "
         "window forgets the oldest units",
         n_needed, context_.n_ctx(), begin);
-    check<ArgumentError>(begin > 0, "[unit] expected prepare() before the first unit, got none");
+    check<ArgumentError>(is_prepared_, "[unit] expected prepare() before the first unit, got none");
     const Mark before = mark();
     UnitWords words;
     words.hidden.shape = {model_->config().llm.decoder.n_embd, 0};
     try {
         Stopwatch watch;
-        context_.read(unit);
+        Prompt prompt = unit;
+        prompt.ids.insert(prompt.ids.begin(), unread_.begin(), unread_.end());
+        for (EmbeddingRun& run : prompt.runs) run.begin += static_cast<int>(unread_.size());
+        context_.read(prompt);
         words.prefill_s = watch.seconds();
         words.decision = decision(context_.logits(), tokens);
         if (keeps_logits_) words.logits.assign(context_.logits().begin(), context_.logits().end());
         watch.restart();
         const int32_t end = write_words(words, forces_listen || n_unit_ < rules_.force_listen);
         words.is_listen = end == tokens.listen;
-        const int32_t closing[] = {end, tokens.unit_end};
-        context_.read(closing, false);
-        words.ids.insert(words.ids.end(), std::begin(closing), std::end(closing));
+        unread_ = {end, tokens.unit_end};
+        words.ids.insert(words.ids.end(), unread_.begin(), unread_.end());
+        if (window_.is_full(n_past())) {  // it is to have seen what is forgotten then
+            context_.read(unread_, false);
+            unread_.clear();
+        }
         words.decode_s = watch.seconds();
     } catch (...) {
         rewind(before);
@@ -154,8 +168,8 @@ UnitWords UnitWriter::write(const Prompt& unit, bool forces_listen) {
     }
     ++n_unit_;
     words.text = model_->tokenizer().decode(words.spoken, true);
-    words.n_forgotten = window_.close_unit(context_, context_.n_past() - begin, words.spoken);
-    words.n_past = context_.n_past();
+    words.n_forgotten = window_.close_unit(context_, n_past() - begin, words.spoken);
+    words.n_past = n_past();
     return words;
 }
 
@@ -163,6 +177,7 @@ void UnitWriter::rewind(const Mark& mark) {
     context_.rewind(mark.context);
     window_ = mark.window;
     sampler_ = mark.sampler;
+    unread_ = mark.unread;
     is_in_turn_ = mark.is_in_turn;
     n_unit_ = mark.n_unit;
 }
@@ -171,11 +186,17 @@ void UnitWriter::archive(Archive& archive) {
     archive(context_);
     archive(window_);
     archive(sampler_);
+    archive(unread_);
+    archive(is_prepared_);
     archive(is_in_turn_);
     archive(n_unit_);
-    check<ModelFileError>(n_unit_ >= 0 && window_.n_kept() <= context_.n_past(),
-                          "[unit] expected {} tokens or more in the context, got {}", window_.n_kept(),
-                          context_.n_past());
+    const auto is_token = [&](int32_t id) { return id >= 0 && id < model_->tokenizer().n_vocab(); };
+    check<ModelFileError>(
+        n_unit_ >= 0 && unread_.size() <= 2 && std::all_of(unread_.begin(), unread_.end(), is_token),
+        "[unit] expected at most the 2 tokens that close a unit, got {}", unread_.size());
+    check<ModelFileError>(
+        window_.n_kept() == n_past() && window_.n_newest() >= static_cast<int>(unread_.size()),
+        "[unit] expected {} tokens in the context, got {}", window_.n_kept(), n_past());
 }
 
 }  // namespace minicpmo

@@ -50,19 +50,24 @@ public:
     // The unit that is being written, or the next one, says no more than it has. Any thread.
     void cut() noexcept { is_cut_ = true; }
 
-    bool is_speaking() const { return is_in_turn_; }  // a turn goes on
+    int n_past() const { return context_.n_past() + static_cast<int>(unread_.size()); }  // tokens so far
+    bool is_speaking() const { return is_in_turn_; }                                     // a turn goes on
     const Context& context() const { return context_; }
     const UnitWindow& window() const { return window_; }
+    // Of the units to come.
+    void set_sampling(const DuplexSampling& sampling) { sampler_.set(sampling); }
+    void set_rules(const UnitRules& rules);
     void keep_logits(bool is_wanted) { keeps_logits_ = is_wanted; }
 
     struct Mark {
         Context::Mark context;
         UnitWindow window;
         DuplexSampler sampler;
+        std::vector<int32_t> unread;
         bool is_in_turn = false;
         int32_t n_unit = 0;
     };
-    Mark mark() const { return {context_.mark(), window_, sampler_, is_in_turn_, n_unit_}; }
+    Mark mark() const { return {context_.mark(), window_, sampler_, unread_, is_in_turn_, n_unit_}; }
     void rewind(const Mark& mark);   // throws ArgumentError as Context::rewind does
     void archive(Archive& archive);  // state, not options
 
@@ -77,6 +82,10 @@ private:
     DuplexSampler sampler_;
     UnitRules rules_;
     bool keeps_logits_ = false;
+    // What closed the last unit. It is read with the next one, which costs less than by itself: the model's
+    // weights pass by once.
+    std::vector<int32_t> unread_;
+    bool is_prepared_ = false;
     bool is_in_turn_ = false;
     int32_t n_unit_ = 0;  // of the conversation
     std::atomic<bool> is_cut_ = false;

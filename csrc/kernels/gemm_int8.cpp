@@ -1,6 +1,7 @@
 #include "kernels/gemm_int8.h"
 
 #include <algorithm>
+#include <cstring>
 #include <vector>
 
 #include "kernels/avx512.h"
@@ -18,10 +19,34 @@ namespace {
 constexpr int kGroups = 2;  // panels side by side
 constexpr int kTokens = 6;  // of a tile; 2 x 6 integer and 2 x 6 float accumulators fill the registers
 
+constexpr int64_t kRows = kGroups * kPanelRows;  // of a piece
+
 // Scratch of one thread; lives as long as the thread, because ggml's threads come back for every node.
-WeightPanel* thread_panels() {
-    thread_local std::vector<WeightPanel> panels(kGroups);
-    return panels.data();
+struct Scratch {
+    std::vector<WeightPanel> panels = std::vector<WeightPanel>(kGroups);
+    std::vector<char> rows;
+};
+Scratch& thread_scratch() {
+    thread_local Scratch scratch;
+    return scratch;
+}
+
+// The rows of a piece lie one after the other, and a panel reads all of them at once, a little of each: from
+// memory that is slow. Copied in one go they are in the second-level cache when the panels read them
+// (measured on Zen 5: unpacking Q4_K takes 155 ns for 4096 weights instead of 396, of which 89 are
+// arithmetic).
+const char* near_rows(const ggml_tensor* w, int64_t row, int n_thread, Scratch& scratch) {
+    constexpr size_t kMaxBytes = 768 << 10;  // beyond, they would not stay there
+    const auto n_row = static_cast<size_t>(std::min(kRows, w->ne[1] - row));
+    const char* first = static_cast<const char*>(w->data) + static_cast<size_t>(row) * w->nb[1];
+    const size_t n_byte = n_row * w->nb[1];
+    if (n_byte > kMaxBytes || w->nb[1] != ggml_row_size(w->type, w->ne[0])) return first;
+    scratch.rows.resize(std::max(scratch.rows.size(), n_byte));
+    std::memcpy(scratch.rows.data(), first, n_byte);
+    // The next piece of this thread is likely to be that many pieces further; past the end this is ignored.
+    const char* next = first + static_cast<size_t>(n_thread) * n_byte;
+    for (size_t i = 0; i < n_byte; i += 64) __builtin_prefetch(next + i, 0, 2);
+    return scratch.rows.data();
 }
 
 // The int8 rows of a tile's tokens, a fixed distance apart.
@@ -104,12 +129,14 @@ TileFunction tile_of(int64_t n_token) {
 }
 
 // kGroups x 16 rows of w from `row` on, times all tokens.
-void compute_rows(ggml_tensor* dst, const PanelFormat& format, int64_t row, WeightPanel* panels) {
+void compute_rows(ggml_tensor* dst, const PanelFormat& format, int64_t row, int n_thread, Scratch& scratch) {
     const ggml_tensor* w = dst->src[0];
     const ggml_tensor* x = dst->src[1];
     const int64_t n_in = w->ne[0];
     const int64_t n_out = w->ne[1];
     const int64_t n = x->ne[1];
+    const char* first = near_rows(w, row, n_thread, scratch);
+    WeightPanel* panels = scratch.panels.data();
     const char* rows[kGroups][kPanelRows];
     __mmask16 masks[kGroups];
     for (int64_t g = 0; g < kGroups; ++g) {
@@ -117,8 +144,8 @@ void compute_rows(ggml_tensor* dst, const PanelFormat& format, int64_t row, Weig
         masks[g] = static_cast<__mmask16>((1U << left) - 1U);
         for (int64_t i = 0; i < kPanelRows; ++i) {
             // Rows past the end repeat the last one; their results are never stored.
-            const auto source = static_cast<size_t>(std::min(row + g * kPanelRows + i, n_out - 1));
-            rows[g][i] = static_cast<const char*>(w->data) + source * w->nb[1];
+            rows[g][i] =
+                first + static_cast<size_t>(std::min(g * kPanelRows + i, n_out - 1 - row)) * w->nb[1];
         }
     }
     for (int64_t begin = 0; begin < n_in; begin += kPanelDepth) {
@@ -138,11 +165,10 @@ void compute_rows(ggml_tensor* dst, const PanelFormat& format, int64_t row, Weig
 
 void compute_gemm(ggml_tensor* dst, int, int nth, void* share) {
     const PanelFormat& format = *panel_format(dst->src[0]->type);
-    constexpr int64_t kRows = kGroups * kPanelRows;
     const int64_t n_piece = (dst->ne[0] + kRows - 1) / kRows;
-    WeightPanel* panels = thread_panels();
+    Scratch& scratch = thread_scratch();
     for (int64_t i = 0; (i = static_cast<WorkShare*>(share)->take(n_piece, nth)) >= 0;) {
-        compute_rows(dst, format, i * kRows, panels);
+        compute_rows(dst, format, i * kRows, nth, scratch);
     }
 }
 

@@ -192,17 +192,33 @@ MINICPMO_TARGET_AVX512 inline void unpack_simple_scale(const char* const* rows, 
     _mm512_store_ps(panel.min + block * kPanelRows, _mm512_mul_ps(d, _mm512_set1_ps(offset)));
 }
 
+MINICPMO_TARGET_AVX512 inline __m512i join(const char* low, const char* high) {
+    const __m512i a = _mm512_castsi256_si512(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(low)));
+    return _mm512_inserti64x4(a, _mm256_loadu_si256(reinterpret_cast<const __m256i*>(high)), 1);
+}
+
+// Lane i of words 0..7: the 32 bytes at rows[i] + offset; of words 8..15: those `next` bytes later.
+MINICPMO_TARGET_AVX512 inline void load_two_blocks(const char* const* rows, size_t offset, size_t next,
+                                                   __m512i* words) {
+#pragma GCC unroll 16
+    for (int i = 0; i < kPanelRows; ++i) words[i] = join(rows[i] + offset, rows[i] + offset + next);
+    transpose(words);
+}
+
 MINICPMO_TARGET_AVX512 void unpack_q8_0(const char* const* rows, int64_t begin, int64_t n,
                                         WeightPanel& panel) {
     const __m512i top_bit = _mm512_set1_epi8(-128);
-    for (int64_t block = 0; block < n; ++block) {
+    for (int64_t block = 0; block < n; block += 2) {
         const size_t at = static_cast<size_t>(begin + block) * sizeof(BlockQ8_0);
+        const bool has_second = block + 1 < n;
         unpack_simple_scale(rows, at, block, 128.0F, panel);
-        for (size_t i = 0; i < 8; ++i) {
-            const __m512i word = gather_word(rows, at + 2 + 4 * i);
-            _mm512_store_si512(panel.q + (static_cast<size_t>(block) * 8 + i) * 64,
-                               _mm512_xor_si512(word, top_bit));
-        }
+        if (has_second) unpack_simple_scale(rows, at + sizeof(BlockQ8_0), block + 1, 128.0F, panel);
+        __m512i words[16];
+        // An odd block by itself is read twice, and half of that is not stored.
+        load_two_blocks(rows, at + 2, has_second ? sizeof(BlockQ8_0) : 0, words);
+        uint8_t* q = panel.q + static_cast<size_t>(block) * 8 * 64;
+        const int n_word = has_second ? 16 : 8;
+        for (int i = 0; i < n_word; ++i) _mm512_store_si512(q + i * 64, _mm512_xor_si512(words[i], top_bit));
     }
 }
 

@@ -4,6 +4,8 @@
 #include <cmath>
 #include <limits>
 #include <numeric>
+#include <string>
+#include <vector>
 
 #include "base/error.h"
 #include "nn/attention.h"
@@ -15,7 +17,8 @@ namespace {
 constexpr int kKvStep =
     256;  // cells read are rounded up to this, so that the graph stays the same for many tokens
 constexpr size_t kNodesPerLayer = 64;
-constexpr int kTurnedCells = 512;  // whose keys turn in one graph
+constexpr size_t kNodesPerStrand = 16;  // of a layer, for each strand but the first
+constexpr int kTurnedCells = 512;       // whose keys turn in one graph
 
 nn::GatedMlp bind_mlp(const WeightScope& blk, const DecoderConfig& c) {
     return {nn::bind_linear(blk / "ffn_gate", c.n_embd, c.n_ff, nn::Bias::no),
@@ -44,17 +47,29 @@ Qkv bind_qkv(const WeightScope& blk, int64_t n_embd, int64_t n_q, int64_t n_kv) 
 
 }  // namespace
 
+struct Decoder::Strand {
+    KvCache* cache = nullptr;
+    int64_t n = 0;              // rows of input
+    int64_t n_kv = 0;           // cells that attention reads
+    Tensor cells = nullptr;     // I64 [n]: the cache rows to write
+    Tensor mask = nullptr;      // F16 [n_kv, n]
+    Tensor out_mask = nullptr;  // F16 [n_kv, 1]: the mask of the last row, where only that leaves
+};
+
 struct Decoder::Step {
-    int64_t n = 0;      // rows of input
-    int64_t n_out = 0;  // rows that leave the last layer
-    int64_t n_kv = 0;   // cells that attention reads
+    std::vector<Strand> strands;
+    int64_t n = 0;      // rows of input, of all strands
+    int64_t n_out = 0;  // rows that leave the last layer: all, or the last
     bool from_ids = false;
     Tensor positions = nullptr;  // I32 [n]
-    Tensor cells = nullptr;      // I64 [n]: the cache rows to write
-    Tensor mask = nullptr;       // F16 [n_kv, n]
     Tensor out_rows = nullptr;   // I32 [n_out], or nullptr for all
-    Tensor out_mask = nullptr;   // F16 [n_kv, n_out]: the mask of those rows
 };
+
+namespace {
+
+std::string numbered(const char* name, size_t strand) { return name + std::to_string(strand); }
+
+}  // namespace
 
 Decoder::Decoder(const DecoderConfig& config, const WeightScope& scope) : config_(config) {
     const int64_t n_embd = config.n_embd;
@@ -88,19 +103,14 @@ KvShape Decoder::kv_shape(int n_ctx, ggml_type type) const {
     return {config_.n_layer, config_.n_head_kv, config_.d_head, n_ctx, type};
 }
 
-Tensor Decoder::layer(Graph& g, int index, Tensor x, const Step& step, const KvCache& cache) const {
+Tensor Decoder::layer(Graph& g, int index, Tensor x, const Step& step) const {
     const Layer& w = layers_[static_cast<size_t>(index)];
     ggml_context* ctx = g.ctx();
-    const int64_t d_head = config_.d_head;
     const Tensor normed = nn::rms_norm(g, w.attn_norm, x);                         // [n_embd, n]
     Tensor k = nn::split_heads(g, nn::linear(g, w.k, normed), config_.n_head_kv);  // [d_head, n_head_kv, n]
     if (config_.qk_norm) k = nn::rms_norm(g, w.k_norm, k);
     k = nn::rope(g, config_.rope, k, step.positions, rope_factors_);
     const Tensor v = nn::linear(g, w.v, normed);  // [d_head * n_head_kv, n]
-    // The cells are an input, not part of the topology, so the graph is the same from token to token.
-    g.run(ggml_set_rows(ctx, cache.keys(index), ggml_reshape_2d(ctx, k, v->ne[0], step.n), step.cells));
-    g.run(ggml_set_rows(ctx, cache.values(index), v, step.cells));
-
     // In the last layer only the rows somebody wants go on; keys and values were needed from all.
     const bool selects = step.out_rows != nullptr && index == config_.n_layer - 1;
     const auto chosen = [&](Tensor rows) { return selects ? ggml_get_rows(ctx, rows, step.out_rows) : rows; };
@@ -111,13 +121,7 @@ Tensor Decoder::layer(Graph& g, int index, Tensor x, const Step& step, const KvC
     const Tensor positions = selects ? g.find_input("out_positions") : step.positions;
     q = nn::rope(g, config_.rope, q, positions, rope_factors_);
 
-    const auto heads = [&](Tensor rows) {  // [d_head, n_head_kv, n_kv], a view of the cache
-        return ggml_view_3d(ctx, rows, d_head, config_.n_head_kv, step.n_kv,
-                            ggml_row_size(rows->type, d_head), rows->nb[1], 0);
-    };
-    const float scale = 1.0F / std::sqrt(static_cast<float>(d_head));
-    const Tensor attended = nn::attention(g, q, heads(cache.keys(index)), heads(cache.values(index)),
-                                          selects ? step.out_mask : step.mask, scale);  // [n_embd, n_out]
+    const Tensor attended = attend(g, index, q, k, v, step, selects);  // [n_embd, n_out]
     const auto branch = [&](Tensor y) {
         return config_.residual_scale == 1.0F ? y : ggml_scale(ctx, y, config_.residual_scale);
     };
@@ -126,47 +130,137 @@ Tensor Decoder::layer(Graph& g, int index, Tensor x, const Step& step, const KvC
     return g.name(ggml_add(ctx, x, branch(y)), "llm.layer_out", index);
 }
 
-void Decoder::build(Graph& g, const Step& shape, const TokenEmbedding* embedding, const Head* head,
-                    Rows hidden, const KvCache& cache) const {
-    Step step = shape;
+// Keys and values go to the strands' caches, and queries see what is there then.
+Tensor Decoder::attend(Graph& g, int index, Tensor q, Tensor k, Tensor v, const Step& step,
+                       bool selects) const {
+    ggml_context* ctx = g.ctx();
+    const int64_t d_head = config_.d_head;
+    const bool is_single = step.strands.size() == 1;
+    const Tensor keys = ggml_reshape_2d(ctx, k, v->ne[0], step.n);
+    const float scale = 1.0F / std::sqrt(static_cast<float>(d_head));
+    Tensor attended = nullptr;  // [n_embd, n_out]
+    int64_t begin = 0;
+    for (const Strand& strand : step.strands) {
+        const auto rows = [&](Tensor x) {  // of the strand
+            const size_t offset = x->nb[1] * static_cast<size_t>(begin);
+            return is_single ? x : ggml_view_2d(ctx, x, x->ne[0], strand.n, x->nb[1], offset);
+        };
+        const auto heads = [&](Tensor x) {  // [d_head, n_head_kv, n_kv], a view of the cache
+            return ggml_view_3d(ctx, x, d_head, config_.n_head_kv, strand.n_kv,
+                                ggml_row_size(x->type, d_head), x->nb[1], 0);
+        };
+        // The cells are an input, not part of the topology, so the graph is the same from token to token.
+        const Tensor cached_keys = strand.cache->keys(index);
+        const Tensor cached_values = strand.cache->values(index);
+        g.run(ggml_set_rows(ctx, cached_keys, rows(keys), strand.cells));
+        g.run(ggml_set_rows(ctx, cached_values, rows(v), strand.cells));
+        const Tensor queries = is_single ? q
+                                         : ggml_view_3d(ctx, q, d_head, config_.n_head, strand.n, q->nb[1],
+                                                        q->nb[2], q->nb[2] * static_cast<size_t>(begin));
+        const Tensor part = nn::attention(g, queries, heads(cached_keys), heads(cached_values),
+                                          selects ? strand.out_mask : strand.mask, scale);
+        attended = attended == nullptr ? part : ggml_concat(ctx, attended, part, 1);
+        begin += strand.n;
+    }
+    return attended;
+}
+
+void Decoder::build(Graph& g, Step& step, const TokenEmbedding* embedding, const Head* head,
+                    Rows hidden) const {
     step.positions = g.input("positions", GGML_TYPE_I32, {step.n});
-    step.cells = g.input("cells", GGML_TYPE_I64, {step.n});
-    step.mask = g.input("mask", GGML_TYPE_F16, {step.n_kv, step.n});
+    for (size_t i = 0; i < step.strands.size(); ++i) {
+        Strand& strand = step.strands[i];
+        strand.cells = g.input(numbered("cells", i), GGML_TYPE_I64, {strand.n});
+        strand.mask = g.input(numbered("mask", i), GGML_TYPE_F16, {strand.n_kv, strand.n});
+        if (step.n_out < step.n) {
+            strand.out_mask = g.input(numbered("out_mask", i), GGML_TYPE_F16, {strand.n_kv, step.n_out});
+        }
+    }
     if (step.n_out < step.n) {
         step.out_rows = g.input("out_rows", GGML_TYPE_I32, {step.n_out});
-        step.out_mask = g.input("out_mask", GGML_TYPE_F16, {step.n_kv, step.n_out});
         g.input("out_positions", GGML_TYPE_I32, {step.n_out});
     }
     Tensor x = step.from_ids ? embedding->lookup(g, g.input("ids", GGML_TYPE_I32, {step.n}))
                              : g.input("embeds", GGML_TYPE_F32, {config_.n_embd, step.n});
-    for (int i = 0; i < config_.n_layer; ++i) x = layer(g, i, x, step, cache);
+    for (int i = 0; i < config_.n_layer; ++i) x = layer(g, i, x, step);
     x = g.name(nn::rms_norm(g, output_norm_, x), "llm.out");  // [n_embd, n_out]
     if (hidden != Rows::none) g.output("hidden", x);
     if (head != nullptr) {
-        const Tensor last =
-            ggml_view_2d(g.ctx(), x, x->ne[0], 1, x->nb[1], x->nb[1] * static_cast<size_t>(x->ne[1] - 1));
+        // Of a strand's rows only the last has logits that anybody wants.
+        const auto n_last = static_cast<int64_t>(step.strands.size());
+        const Tensor last = ggml_view_2d(g.ctx(), x, x->ne[0], n_last, x->nb[1],
+                                         x->nb[1] * static_cast<size_t>(x->ne[1] - n_last));
         g.output("logits", head->logits(g, last));
     }
     if (hidden == Rows::none && head == nullptr) g.run(x);
 }
 
-void Decoder::set_inputs(GraphRunner& runner, const Step& step, int64_t begin) {
-    std::vector<int32_t> positions(static_cast<size_t>(step.n));
-    std::iota(positions.begin(), positions.end(), static_cast<int32_t>(begin));
+DecoderOutput Decoder::run(const DecoderInput& input, const TokenEmbedding* embedding, const Head* head,
+                           Rows hidden, std::span<KvCache* const> caches, Workspace& workspace) const {
+    const bool from_ids = !input.ids.empty();
+    const auto n_strand = static_cast<int64_t>(caches.size());
+    Step step;
+    step.from_ids = from_ids;
+    step.n = static_cast<int64_t>(from_ids ? input.ids.size()
+                                           : input.embeds.size() / static_cast<size_t>(config_.n_embd));
+    step.n_out = hidden == Rows::all || n_strand > 1 ? step.n : 1;
+    GraphKey key = {step.n, from_ids, head != nullptr, static_cast<int64_t>(hidden)};
+    for (KvCache* cache : caches) {
+        Strand strand{cache, step.n / n_strand};
+        cache->reserve(static_cast<int>(strand.n));
+        strand.n_kv = std::min<int64_t>(GGML_PAD(cache->length() + strand.n, kKvStep), cache->capacity());
+        key.insert(key.end(), {strand.n_kv, cache->generation()});
+        step.strands.push_back(strand);
+    }
+    const size_t n_node =
+        (kNodesPerLayer + kNodesPerStrand * (caches.size() - 1)) * static_cast<size_t>(config_.n_layer + 2);
+    GraphRunner& runner =
+        workspace.runner(n_strand > 1 ? numbered("decoder", caches.size()) : "decoder", n_node);
+    runner.prepare(key, [&](Graph& g) { build(g, step, embedding, head, hidden); });
+
+    std::vector<int32_t> positions;
     const ggml_fp16_t hide = ggml_fp32_to_fp16(-std::numeric_limits<float>::infinity());
-    std::vector<ggml_fp16_t> mask(static_cast<size_t>(step.n * step.n_kv), hide);
-    for (int64_t i = 0; i < step.n; ++i) {  // row i sees itself and everything before it
-        const auto row = mask.begin() + i * step.n_kv;
-        std::fill(row, row + begin + i + 1, ggml_fp16_t{0});
+    for (size_t s = 0; s < step.strands.size(); ++s) {
+        const Strand& strand = step.strands[s];
+        const int64_t begin = strand.cache->length();
+        std::vector<ggml_fp16_t> mask(static_cast<size_t>(strand.n * strand.n_kv), hide);
+        std::vector<int64_t> cells;
+        for (int64_t i = 0; i < strand.n; ++i) {  // row i sees itself and everything before it
+            const auto row = mask.begin() + i * strand.n_kv;
+            std::fill(row, row + begin + i + 1, ggml_fp16_t{0});
+            cells.push_back(begin + i);
+            positions.push_back(static_cast<int32_t>(begin + i));
+        }
+        runner.set(numbered("cells", s), cells);
+        runner.set(numbered("mask", s), mask);
+        if (step.n_out < step.n) {
+            runner.set(numbered("out_mask", s),
+                       std::span<const ggml_fp16_t>(mask).last(static_cast<size_t>(strand.n_kv)));
+        }
     }
     runner.set("positions", positions);
-    runner.set("cells", std::vector<int64_t>(positions.begin(), positions.end()));
-    runner.set("mask", mask);
     if (step.n_out < step.n) {
         runner.set("out_rows", std::vector<int32_t>{static_cast<int32_t>(step.n - 1)});
         runner.set("out_positions", std::span<const int32_t>(positions).last(1));
-        runner.set("out_mask", std::span<const ggml_fp16_t>(mask).last(static_cast<size_t>(step.n_kv)));
     }
+    if (from_ids) {
+        runner.set("ids", input.ids);
+    } else {
+        runner.set("embeds", input.embeds);
+    }
+    runner.compute();
+    for (const Strand& strand : step.strands) strand.cache->advance(static_cast<int>(strand.n));
+
+    DecoderOutput output;
+    if (hidden != Rows::none) {
+        output.hidden = Array<float>({config_.n_embd, step.n_out});
+        runner.read("hidden", output.hidden.data);
+    }
+    if (head != nullptr) {
+        output.logits = Array<float>({head->linear.weight->ne[1], n_strand});
+        runner.read("logits", output.logits.data);
+    }
+    return output;
 }
 
 DecoderOutput Decoder::forward(const DecoderInput& input, const TokenEmbedding* embedding, const Head* head,
@@ -177,40 +271,19 @@ DecoderOutput Decoder::forward(const DecoderInput& input, const TokenEmbedding* 
     check<ArgumentError>(from_ids || input.embeds.size() % static_cast<size_t>(config_.n_embd) == 0,
                          "[decoder] expected rows of {} values, got {} values", config_.n_embd,
                          input.embeds.size());
-    Step step;
-    step.from_ids = from_ids;
-    step.n = static_cast<int64_t>(from_ids ? input.ids.size()
-                                           : input.embeds.size() / static_cast<size_t>(config_.n_embd));
-    step.n_out = hidden == Rows::all ? step.n : 1;
-    cache.reserve(static_cast<int>(step.n));
-    const int64_t begin = cache.length();
-    step.n_kv = std::min<int64_t>(GGML_PAD(begin + step.n, kKvStep), cache.capacity());
+    KvCache* const caches[] = {&cache};
+    return run(input, embedding, head, hidden, caches, workspace);
+}
 
-    GraphRunner& runner =
-        workspace.runner("decoder", kNodesPerLayer * static_cast<size_t>(config_.n_layer + 2));
-    const GraphKey key = {step.n,   step.n_kv,       cache.generation(),
-                          from_ids, head != nullptr, static_cast<int64_t>(hidden)};
-    runner.prepare(key, [&](Graph& g) { build(g, step, embedding, head, hidden, cache); });
-
-    set_inputs(runner, step, begin);
-    if (from_ids) {
-        runner.set("ids", input.ids);
-    } else {
-        runner.set("embeds", input.embeds);
-    }
-    runner.compute();
-    cache.advance(static_cast<int>(step.n));
-
-    DecoderOutput output;
-    if (hidden != Rows::none) {
-        output.hidden = Array<float>({config_.n_embd, step.n_out});
-        runner.read("hidden", output.hidden.data);
-    }
-    if (head != nullptr) {
-        output.logits = Array<float>({head->linear.weight->ne[1], 1});
-        runner.read("logits", output.logits.data);
-    }
-    return output;
+DecoderOutput Decoder::forward_each(std::span<const int32_t> ids, std::span<KvCache* const> caches,
+                                    const TokenEmbedding& embedding, const Head& head,
+                                    Workspace& workspace) const {
+    check<ArgumentError>(!ids.empty() && ids.size() == caches.size(),
+                         "[decoder] expected a token for each of {} caches, got {}", caches.size(),
+                         ids.size());
+    DecoderInput input;
+    input.ids = ids;
+    return run(input, &embedding, &head, Rows::all, caches, workspace);
 }
 
 void Decoder::move_tail(KvCache& cache, int from, int to, Workspace& workspace) const {

@@ -50,6 +50,10 @@ public:
     // where wanted. Throws ContextFullError, InterruptedError (the cache is then as before).
     DecoderOutput forward(const DecoderInput& input, const TokenEmbedding* embedding, const Head* head,
                           Rows hidden, KvCache& cache, Workspace& workspace) const;
+    // Row i of `ids` goes to caches[i], with its state and logits: what forward() would give each alone, but
+    // for rounding, while the weights are read once. The caches have room for it, see KvCache::reserve().
+    DecoderOutput forward_each(std::span<const int32_t> ids, std::span<KvCache* const> caches,
+                               const TokenEmbedding& embedding, const Head& head, Workspace& workspace) const;
     // Moves the cells from `from` on to `to`, keys turned to their new places, so that what follows them sees
     // them there. Behind `from` there must be room. Reference: utils.py realign_rotary_suffix.
     // NOTE: the reference turns keys back and forth again; here once, by the difference.
@@ -65,13 +69,14 @@ private:
         nn::RmsNorm ffn_norm;
         nn::GatedMlp mlp;
     };
-    struct Step;  // the inputs of one graph: positions, cache rows, mask, output rows
-    Tensor layer(Graph& g, int index, Tensor x, const Step& step, const KvCache& cache) const;
-    static void set_inputs(GraphRunner& runner, const Step& step,
-                           int64_t begin);  // begin: cells already in use
+    struct Strand;  // rows that go to one cache
+    struct Step;    // the inputs of one graph: positions, cache rows, mask, output rows
+    Tensor layer(Graph& g, int index, Tensor x, const Step& step) const;
+    Tensor attend(Graph& g, int index, Tensor q, Tensor k, Tensor v, const Step& step, bool selects) const;
+    DecoderOutput run(const DecoderInput& input, const TokenEmbedding* embedding, const Head* head,
+                      Rows hidden, std::span<KvCache* const> caches, Workspace& workspace) const;
     void turn_keys(KvCache& cache, int begin, int n, int distance, Workspace& workspace) const;
-    void build(Graph& g, const Step& step, const TokenEmbedding* embedding, const Head* head, Rows hidden,
-               const KvCache& cache) const;
+    void build(Graph& g, Step& step, const TokenEmbedding* embedding, const Head* head, Rows hidden) const;
 
     DecoderConfig config_;
     std::vector<Layer> layers_;

@@ -246,6 +246,8 @@ void bind_duplex(py::module_& m) {
             py::arg("force_listen") = false, "One unit; frames are (uint8 [h, w, 3], most slices).")
         .def("trace_unit", &trace_unit, py::arg("model"), py::arg("audio"), py::arg("frames") = PyFrames{},
              "What the language model reads and writes in a unit; nothing is said.")
+        .def("set_sampling", &DuplexSession::set_sampling, py::arg("sampling"), "Of the units to come.")
+        .def("set_rules", &DuplexSession::set_rules, py::arg("rules"), "Of the units to come.")
         .def("interrupt", &DuplexSession::interrupt, "Cuts speech. Any thread.")
         .def("snapshot",
              [](const DuplexSession& session) {
@@ -262,7 +264,7 @@ void bind_duplex(py::module_& m) {
         .def_property_readonly("unit_samples", &DuplexSession::unit_samples)
         .def_property_readonly("sample_rate", &DuplexSession::sample_rate)
         .def_property_readonly("is_speaking", &DuplexSession::is_speaking)
-        .def_property_readonly("n_past", [](const DuplexSession& s) { return s.context().n_past(); })
+        .def_property_readonly("n_past", &DuplexSession::n_past)
         .def_property_readonly("n_ctx", [](const DuplexSession& s) { return s.context().n_ctx(); })
         .def_property_readonly("kv_bytes", [](const DuplexSession& s) { return s.context().kv_bytes(); });
     bind_stream(m);

@@ -14,6 +14,7 @@ void bind_errors(py::module_& m) {
     py::register_exception<ModelFileError>(m, "ModelFileError", base);
     py::register_exception<UnsupportedModelError>(m, "UnsupportedModelError", base);
     py::register_exception<ContextFullError>(m, "ContextFullError", base);
+    py::register_exception<SessionLimitError>(m, "SessionLimitError", base);
     py::register_exception<InterruptedError>(m, "GenerationInterruptedError", base);
     base.doc() = "What the engine could not do; the message says what was expected and what was found.";
     // Translators run last registered first, so the base class must not swallow these.
@@ -25,6 +26,8 @@ void bind_errors(py::module_& m) {
         } catch (const UnsupportedModelError&) {
             throw;
         } catch (const ContextFullError&) {
+            throw;
+        } catch (const SessionLimitError&) {
             throw;
         } catch (const InterruptedError&) {
             throw;

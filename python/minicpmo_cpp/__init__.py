@@ -8,15 +8,17 @@ from minicpmo_cpp._core import (
     GenerationInterruptedError,
     MiniCPMOError,
     ModelFileError,
+    SessionLimitError,
     UnsupportedModelError,
     __version__,
     devices,
 )
 from minicpmo_cpp.answer import Answer
 from minicpmo_cpp.audio_stream import AudioStream
+from minicpmo_cpp.duplex import DuplexChunk, DuplexSession, DuplexSnapshot, UnitTimings
 from minicpmo_cpp.messages import system_prompt
 from minicpmo_cpp.model import Model
-from minicpmo_cpp.session import Session
+from minicpmo_cpp.session import Session, SessionSnapshot
 from minicpmo_cpp.tasks import TASKS
 from minicpmo_cpp.tokenizer import Tokenizer
 from minicpmo_cpp.types import Audio, ChatResult, Forward, Piece, Progress, Prompt, SpeechTimings, Timings
@@ -24,8 +26,9 @@ from minicpmo_cpp.voice import Voice
 
 # fmt: off
 __all__ = [
-    "TASKS", "Answer", "Audio", "AudioStream", "ChatResult", "ContextFullError", "Forward",
-    "GenerationInterruptedError", "MiniCPMOError", "Model", "ModelFileError", "Piece", "Progress", "Prompt",
-    "Session", "SpeechTimings", "Timings", "Tokenizer", "UnsupportedModelError", "Voice", "__version__",
+    "TASKS", "Answer", "Audio", "AudioStream", "ChatResult", "ContextFullError", "DuplexChunk",
+    "DuplexSession", "DuplexSnapshot", "Forward", "GenerationInterruptedError", "MiniCPMOError", "Model",
+    "ModelFileError", "Piece", "Progress", "Prompt", "Session", "SessionLimitError", "SessionSnapshot",
+    "SpeechTimings", "Timings", "Tokenizer", "UnitTimings", "UnsupportedModelError", "Voice", "__version__",
     "devices", "system_prompt",
 ]

@@ -26,6 +26,7 @@ __all__: list[str] = [
     "ModelFileError",
     "PromptOptions",
     "Session",
+    "SessionLimitError",
     "SessionSnapshot",
     "SpeechDecoder",
     "SpokenAnswer",
@@ -64,6 +65,9 @@ class UnsupportedModelError(MiniCPMOError):
     pass
 
 class ContextFullError(MiniCPMOError):
+    pass
+
+class SessionLimitError(MiniCPMOError):
     pass
 
 class GenerationInterruptedError(MiniCPMOError):
@@ -131,7 +135,12 @@ class Model:
     """
     @staticmethod
     def load(
-        path: str, *, device: str = "auto", n_threads: typing.SupportsInt | typing.SupportsIndex = 0
+        path: str,
+        *,
+        device: str = "auto",
+        n_threads: typing.SupportsInt | typing.SupportsIndex = 0,
+        max_sessions: typing.SupportsInt | typing.SupportsIndex = 0,
+        batches_sessions: bool = False,
     ) -> Model:
         """
         Opens and checks a GGUF file; raises ModelFileError.
@@ -755,6 +764,14 @@ class DuplexSession:
         """
     def restore(self, snapshot: DuplexSnapshot) -> None: ...
     def save(self, path: str) -> None: ...
+    def set_rules(self, rules: UnitRules) -> None:
+        """
+        Of the units to come.
+        """
+    def set_sampling(self, sampling: DuplexSampling) -> None:
+        """
+        Of the units to come.
+        """
     def snapshot(self) -> DuplexSnapshot: ...
     def step(
         self,

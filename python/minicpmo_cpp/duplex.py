@@ -17,12 +17,22 @@ from numpy.typing import NDArray
 from minicpmo_cpp import _core
 from minicpmo_cpp._core import MiniCPMOError
 from minicpmo_cpp.audio import to_samples
+from minicpmo_cpp.duplex_options import (
+    DuplexOptions,
+    UnitOptions,
+    open_session,
+    rules_of,
+    sampling_of,
+    unit_options,
+)
 from minicpmo_cpp.exclusive import Exclusive
 from minicpmo_cpp.image import to_pixels
 from minicpmo_cpp.options import flag, integer
 from minicpmo_cpp.types import Samples
 
 if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
     from minicpmo_cpp.model import Model
 
 SYSTEM_PROMPT = "Streaming Omni Conversation."
@@ -86,9 +96,11 @@ class DuplexSession:
     Reference: MiniCPMODuplex of the official code.
     """
 
-    def __init__(self, model: Model, engine: _core.DuplexSession, voice: Any) -> None:
-        """Wraps an engine session; users call Model.duplex()."""
+    def __init__(self, model: Model, voice: Any, options: DuplexOptions) -> None:
+        """Users call Model.duplex()."""
         self._model = model
+        self._options = unit_options(options)
+        engine = open_session(model._open(), model.config["llm"]["n_ctx_train"], self._options, options)
         self._engine: _core.DuplexSession | None = engine
         self._voice = voice
         self._stream: _core.DuplexStream | None = None
@@ -218,6 +230,15 @@ class DuplexSession:
         chunks = self.chunks()
         while (chunk := await asyncio.to_thread(next, chunks, None)) is not None:
             yield chunk
+
+    def set_options(self, **options: Unpack[UnitOptions]) -> None:
+        """Changes how the units to come are written: any of the keywords in UnitOptions, see Model.duplex."""
+        with self._exclusive() as engine:
+            self._check_quiet()
+            changed = self._options | options
+            engine.set_sampling(sampling_of(changed))
+            engine.set_rules(rules_of(changed))
+            self._options = changed
 
     def interrupt(self) -> None:
         """Cuts speech: the unit that is written now, or else the next one, ends the turn and listens.

@@ -17,7 +17,7 @@ from minicpmo_cpp.audio import to_samples
 from minicpmo_cpp.audio_stream import AudioStream
 from minicpmo_cpp.config import Config
 from minicpmo_cpp.duplex import DuplexSession
-from minicpmo_cpp.duplex_options import DuplexOptions, open_session
+from minicpmo_cpp.duplex_options import DuplexOptions
 from minicpmo_cpp.image import to_pixels
 from minicpmo_cpp.messages import Parsed, parse_messages, read_aloud, with_voice
 from minicpmo_cpp.mouth import Mouth
@@ -63,6 +63,8 @@ class Model(Mouth):
         device: str = "auto",
         n_threads: int = 0,
         allow_remote: bool = False,
+        max_sessions: int = 0,
+        batch_sessions: bool = False,
     ) -> Model:
         """Opens a GGUF file.
 
@@ -71,6 +73,9 @@ class Model(Mouth):
             device: "auto", "cpu" or a name of devices().
             n_threads: of the CPU; 0 means all cores.
             allow_remote: whether messages may name media by http(s) URL.
+            max_sessions: conversations at a time, beyond which SessionLimitError is raised; 0 for any.
+            batch_sessions: whether tokens of conversations that answer at the same time are computed
+                together: faster, but rounding then depends on who else answers.
 
         Raises:
             ModelFileError: the file is missing, damaged or no model.
@@ -80,7 +85,13 @@ class Model(Mouth):
             raise TypeError(f"[model] expected the name of a device, got {device!r} (device)")
         n_threads, allow_remote = integer("n_threads", n_threads), flag("allow_remote", allow_remote)
         begin = time.perf_counter()
-        engine = _core.Model.load(os.fsdecode(path), device=device, n_threads=n_threads)
+        engine = _core.Model.load(
+            os.fsdecode(path),
+            device=device,
+            n_threads=n_threads,
+            max_sessions=integer("max_sessions", max_sessions, 0),
+            batches_sessions=flag("batch_sessions", batch_sessions),
+        )
         return cls(engine, load_s=time.perf_counter() - begin, allow_remote=allow_remote)
 
     def tokenize(self, text: str, parse_special: bool = True) -> list[int]:
@@ -340,8 +351,7 @@ class Model(Mouth):
         Raises:
             UnsupportedModelError: the model does not hear, or does not speak and audio is True.
         """
-        engine = open_session(self._open(), n_ctx_train=self.config["llm"]["n_ctx_train"], **options)
-        return DuplexSession(self, engine, voice)
+        return DuplexSession(self, voice, options)
 
     def close(self) -> None:
         """Lets go of the file; its memory is freed when the last session on it is."""

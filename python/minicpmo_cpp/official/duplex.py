@@ -115,7 +115,6 @@ class MiniCPMODuplex(Placed, Breakable):
             "repetition_window": text_repetition_window_size,
             "length_penalty": 1.1,
         }
-        self._sampling = self._defaults
         self._session: DuplexSession | None = None
         self._prompt: dict[str, Any] = {}
         self._buffer: Samples = np.zeros(0, np.float32)
@@ -166,7 +165,7 @@ class MiniCPMODuplex(Placed, Breakable):
         self.clear_break_event()
         self.clear_session_stop()
         self._buffer, self._unit, self._texts = np.zeros(0, np.float32), None, []
-        self._open(self._defaults)
+        self._open()
         return before + ("" if recording is None else "[audio embedding]") + behind
 
     def streaming_prefill(
@@ -235,8 +234,7 @@ class MiniCPMODuplex(Placed, Breakable):
             listen_top_k: only None.
             force_listen_override: only listens.
 
-        The others are those of as_duplex(), which it defaults to; they are those of a conversation and change
-        only before its first second.
+        The others are those of as_duplex(), which it defaults to.
 
         Returns:
             {"is_listen", "text", "audio_waveform", "end_of_turn", "current_time", "cost_llm",
@@ -265,8 +263,8 @@ class MiniCPMODuplex(Placed, Breakable):
         try:
             if self._session is None or unit is None or self._is_stopped:
                 return silent_result(self.get_current_time(), self._is_stopped)
-            session = self._with_sampling(self._session, options)
-            chunk = session.step(**unit, force_listen=forced)
+            self._session.set_options(**options)
+            chunk = self._session.step(**unit, force_listen=forced)
         finally:
             self._is_busy = False
         self._texts.append(chunk.text)
@@ -295,20 +293,11 @@ class MiniCPMODuplex(Placed, Breakable):
         if session is not None and self._is_busy:  # else the next second would be cut
             session.interrupt()
 
-    def _with_sampling(self, session: DuplexSession, options: dict[str, Any]) -> DuplexSession:
-        if options == self._sampling:
-            return session
-        if session.unit:
-            raise ValueError("[official] expected the sampling of the first second, got another")
-        return self._open(options)
-
-    def _open(self, options: dict[str, Any]) -> DuplexSession:
+    def _open(self) -> None:
         """A session that has read the prompt and nothing else."""
         self._close()
-        session = self.model.model.duplex(**self._fixed, **options)
-        session.prepare(**self._prompt)
-        self._session, self._sampling = session, options
-        return session
+        self._session = self.model.model.duplex(**self._fixed, **self._defaults)
+        self._session.prepare(**self._prompt)
 
     def _close(self) -> None:
         if self._session is not None:
