@@ -1,25 +1,30 @@
-"""One line over time as an SVG picture."""
+"""Lines over time as an SVG picture."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TypeAlias
 from xml.sax.saxutils import escape
+
+Lines: TypeAlias = Mapping[str, Sequence[tuple[float, float]]]  # (x, y) by name
 
 WIDTH, HEIGHT = 720, 300
 LEFT, RIGHT, TOP, BOTTOM = 64, 24, 48, 48  # margins
 STYLE = (
     "text { font: 13px system-ui, sans-serif; fill: #444 } .title { font-size: 15px; fill: #111 } "
-    ".grid { stroke: #ddd } .line { fill: none; stroke: #1f6feb; stroke-width: 2 }"
+    ".grid { stroke: #ddd } .line { fill: none; stroke-width: 2 }"
 )
+COLOURS = ("#1f6feb", "#bf4b00", "#2da44e", "#8250df")
 
 
-def svg(title: str, x_label: str, y_label: str, points: Sequence[tuple[float, float]]) -> str:
-    """Both axes begin at 0, so that what looks flat is."""
-    return "\n".join(_lines(title, x_label, y_label, points)) + "\n"
+def svg(title: str, x_label: str, y_label: str, lines: Lines) -> str:
+    """Both axes begin at 0, so that what looks flat is. Names stand beside the title."""
+    return "\n".join(_lines(title, x_label, y_label, lines)) + "\n"
 
 
-def _lines(title: str, x_label: str, y_label: str, points: Sequence[tuple[float, float]]) -> Iterator[str]:
+def _lines(title: str, x_label: str, y_label: str, lines: Lines) -> Iterator[str]:
+    points = [point for line in lines.values() for point in line]
     x_step, x_end = _steps(max(x for x, _ in points))
     y_step, y_end = _steps(max(y for _, y in points))
 
@@ -43,8 +48,12 @@ def _lines(title: str, x_label: str, y_label: str, points: Sequence[tuple[float,
         f'<text transform="rotate(-90)" x="{-(TOP + HEIGHT - BOTTOM) / 2:.1f}" y="18" text-anchor="middle">'
         f"{escape(y_label)}</text>"
     )
-    pairs = " ".join("{:.1f},{:.1f}".format(*at(x, y)) for x, y in points)
-    yield f'<polyline class="line" points="{pairs}"/>'
+    for i, (name, line) in enumerate(lines.items()):
+        colour = COLOURS[i % len(COLOURS)]
+        pairs = " ".join("{:.1f},{:.1f}".format(*at(x, y)) for x, y in line)
+        yield f'<polyline class="line" stroke="{colour}" points="{pairs}"/>'
+        x = WIDTH - RIGHT - 80 * (len(lines) - 1 - i)
+        yield f'<text x="{x}" y="28" text-anchor="end" style="fill: {colour}">{escape(name)}</text>'
     yield "</svg>"
 
 

@@ -150,7 +150,7 @@ def main() -> int:
     if arguments.plot is not None:
         points = [(second / 60, n_byte / 1e6) for second, n_byte, _ in found["samples"]]
         title = arguments.title or f"Memory while {arguments.model.name} hears {arguments.minutes:g} minutes"
-        picture = line_plot.svg(title, "minutes of sound", "resident memory [MB]", points)
+        picture = line_plot.svg(title, "minutes of sound", "resident memory [MB]", {"": points})
         arguments.plot.write_text(picture, encoding="utf-8")
     return 0
 

@@ -42,13 +42,27 @@ CodeRules duplex_rules(const TtsConfig& config) {
 
 CodeGenerator::CodeGenerator(const TtsLm& lm, std::shared_ptr<const Backend> backend, ggml_type kv_type,
                              const CodeRules& rules, uint64_t seed)
-    : lm_(lm), rules_(rules), workspace_(backend), cache_(lm.kv_shape(kv_type), std::move(backend)) {
+    : lm_(lm),
+      rules_(rules),
+      workspace_(backend),
+      backend_(std::move(backend)),
+      kv_type_(kv_type),
+      cache_(start()) {
     check_code_sampling(rules.sampling);
     check<ArgumentError>(
         rules.min_codes >= 0 && rules.max_codes >= 1 && rules.max_final_codes.value_or(1) >= 1,
         "[speech codes] expected at least 0 and at most 1 or more codes, got {} and {}", rules.min_codes,
         rules.max_codes);
     reset(seed);
+}
+
+std::shared_ptr<KvCache> CodeGenerator::start() const {
+    return std::make_shared<KvCache>(lm_.kv_shape(kv_type_), backend_);
+}
+
+void CodeGenerator::rewind(const Mark& mark) {
+    restore(mark.state);
+    cache_ = mark.cache;
 }
 
 void CodeGenerator::reset(uint64_t seed) {
@@ -90,21 +104,21 @@ void CodeState::archive(Archive& archive) {
 
 void CodeGenerator::archive(Archive& archive) {
     // Cells behind the turn's own are leftovers of what was forgotten.
-    if (!archive.is_reading()) cache_.truncate(static_cast<int>(n_known_cells()));
+    if (!archive.is_reading()) cache_->truncate(static_cast<int>(n_known_cells()));
     archive(state_);
-    archive(cache_);
+    archive(*cache_);
     if (!archive.is_reading()) return;
     const bool is_sound =
         is_ours(state_) && (state_.window.empty() ? !state_.is_open : true) &&
         state_.max_codes <= std::max(rules_.max_codes, rules_.max_final_codes.value_or(0)) &&
-        cache_.length() <= n_row() && n_row() <= int64_t{1} << 24;
+        cache_->length() <= n_row() && n_row() <= int64_t{1} << 24;
     if (!is_sound) reset();
     check<ModelFileError>(is_sound, "[speech codes] expected the state of a turn, got numbers that are none");
-    state_.cells.assign(cache_.names().begin(), cache_.names().end());
+    state_.cells.assign(cache_->names().begin(), cache_->names().end());
 }
 
 int64_t CodeGenerator::n_known_cells() const {
-    const std::span<const uint64_t> names = cache_.names();
+    const std::span<const uint64_t> names = cache_->names();
     return std::mismatch(names.begin(), names.end(), state_.cells.begin(), state_.cells.end()).first -
            names.begin();
 }
@@ -238,7 +252,9 @@ Array<float> CodeGenerator::read() {
     // logits.
     const int64_t n_known = std::min<int64_t>(n_known_cells(), end - 1);
     state_.cells.resize(static_cast<size_t>(n_known));
-    cache_.truncate(static_cast<int>(n_known));
+    // Marks go back to what was read before, so that begins anew elsewhere.
+    if (n_known == 0 && cache_->length() > 0 && cache_.use_count() > 1) cache_ = start();
+    cache_->truncate(static_cast<int>(n_known));
 
     Array<float> logits;
     for (int64_t begin = n_known; begin < end;) {
@@ -252,8 +268,8 @@ Array<float> CodeGenerator::read() {
             input.embeds = embeds;
         }
         begin += n;
-        logits = lm_.forward(input, begin == end, cache_, workspace_);
-        const auto written = cache_.names().last(static_cast<size_t>(n));
+        logits = lm_.forward(input, begin == end, *cache_, workspace_);
+        const auto written = cache_->names().last(static_cast<size_t>(n));
         state_.cells.insert(state_.cells.end(), written.begin(), written.end());
     }
     return logits;

@@ -75,6 +75,13 @@ public:
     void reset(uint64_t seed = 0);  // a new turn
 
     const CodeState& state() const { return state_; }
+    // The same with what the model has read of the turn, which going back then repeats to the bit.
+    struct Mark {
+        CodeState state;
+        std::shared_ptr<KvCache> cache;
+    };
+    Mark mark() const { return {state_, cache_}; }
+    void rewind(const Mark& mark);
     void restore(CodeState state);   // throws ArgumentError if it is not of this model
     void archive(Archive& archive);  // the state, and what the cache holds of it
     int n_past() const { return static_cast<int>(state_.cells.size()); }  // positions in the cache
@@ -88,6 +95,7 @@ public:
 private:
     int64_t n_row() const;                                // of the window
     std::vector<float> rows(int64_t begin, int64_t end);  // of the window, [n_embd, end - begin]
+    std::shared_ptr<KvCache> start() const;
     bool is_ours(const CodeState& state) const;
     int64_t n_known_cells() const;  // of the cache, that hold rows of the turn
     void forget(size_t n_chunk);    // the oldest ones; the rest is to be read again
@@ -97,7 +105,9 @@ private:
     const TtsLm& lm_;
     CodeRules rules_;
     Workspace workspace_;
-    KvCache cache_;
+    std::shared_ptr<const Backend> backend_;
+    ggml_type kv_type_;
+    std::shared_ptr<KvCache> cache_;  // shared with marks
     CodeState state_;
 };
 

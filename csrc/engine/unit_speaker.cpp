@@ -76,7 +76,8 @@ UnitCodes UnitSpeaker::codes(int64_t unit, const UnitWords& words) {
     out.is_silent = words.is_listen && words.spoken.empty();
     const Stopwatch watch;
     try {
-        out.is_cut = !starts(unit, true) || words.is_cut;
+        const bool is_allowed = starts(unit, true);
+        out.is_cut = words.is_cut || (!is_allowed && !out.is_silent);
         out.is_first = generator_.state().n_chunk == 0;
         if (!out.is_cut && !out.is_silent) {
             generator_.feed(words.spoken, words.hidden, words.ends_turn);
@@ -94,7 +95,8 @@ UnitCodes UnitSpeaker::codes(int64_t unit, const UnitWords& words) {
 UnitSound UnitSpeaker::samples(const UnitCodes& codes) {
     UnitSound out;
     try {
-        out.is_cut = !starts(codes.unit, false) || codes.is_cut;
+        const bool is_allowed = starts(codes.unit, false);
+        out.is_cut = codes.is_cut || (!is_allowed && !codes.is_silent);
         const double flow_s = decoder_->flow_s();
         const double vocoder_s = decoder_->vocoder_s();
         if (!out.is_cut && !codes.is_silent) {
@@ -122,14 +124,14 @@ UnitSound UnitSpeaker::samples(const UnitCodes& codes) {
 
 UnitSpeaker::Mark UnitSpeaker::mark() const {
     Mark mark;
-    mark.codes = generator_.state();
+    mark.codes = generator_.mark();
     mark.n_turn = n_turn_;
     if (decoder_ && decoder_->state().has_codes) mark.samples = decoder_->state();
     return mark;
 }
 
 void UnitSpeaker::rewind(const Mark& mark) {
-    generator_.restore(mark.codes);
+    generator_.rewind(mark.codes);
     n_turn_ = mark.n_turn;
     if (mark.samples) {
         decoder_->restore(*mark.samples);
@@ -149,7 +151,11 @@ void UnitSpeaker::archive(Archive& archive) {
     archive(voice.mel);
     archive(voice.speaker);
     archive(voice.pcm);
+    uint64_t seed = rules_.seed;
+    archive(seed);
     if (archive.is_reading()) {
+        if (seed != rules_.seed) decoder_.reset();  // the noise it knows is another
+        rules_.seed = seed;
         try {
             prepare(voice);
         } catch (const ArgumentError& error) {  // its numbers are the file's

@@ -51,7 +51,7 @@ public:
     int sample_rate() const { return model_->speech().sample_rate(); }
 
     struct Mark {
-        CodeState codes;
+        CodeGenerator::Mark codes;
         std::optional<SpeechDecoder::State> samples;  // of a turn that goes on
         int64_t n_turn = 0;
     };

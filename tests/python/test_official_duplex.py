@@ -57,6 +57,9 @@ class FakeSession:
             unit=len(self.steps) - 1, sample_rate=24000, timings=TIMINGS, **said | self.says
         )
 
+    def set_options(self, **options: Any) -> None:
+        self.options |= options
+
     @property
     def unit(self) -> int:
         return len(self.steps)
@@ -234,21 +237,21 @@ def test_a_break_lets_nothing_in_or_out(duplex: MiniCPMODuplex, model: FakeModel
     assert duplex.streaming_prefill(SECOND)["success"]
 
 
-def test_sampling_is_that_of_the_first_second(duplex: MiniCPMODuplex, model: FakeModel) -> None:
+def test_sampling_may_change_from_second_to_second(duplex: MiniCPMODuplex, model: FakeModel) -> None:
     duplex.prepare(ref_audio=SECOND)
-    duplex.streaming_prefill(np.concatenate([SECOND, SECOND[:4000]]))
-    duplex.streaming_generate(decode_mode="greedy", top_k=3, listen_prob_scale=0.5)
-    first, second = model.sessions
-    assert first.is_closed
-    assert (second.options["temperature"], second.options["top_k"], second.options["listen_scale"]) == (
-        0,
-        3,
-        0.5,
-    )
-    assert second.prompt["reference"] is SECOND
-    assert duplex.streaming_prefill(SECOND[:12000])["success"]
-    with pytest.raises(ValueError, match="sampling of the first second"):
-        duplex.streaming_generate(decode_mode="sampling")
+    for decode_mode, top_k, temperature in (("greedy", 3, 0.0), ("sampling", 7, 0.7)):
+        duplex.streaming_prefill(SECOND)
+        duplex.streaming_generate(decode_mode=decode_mode, top_k=top_k, listen_prob_scale=0.5)
+        options = model.sessions[0].options
+        assert (options["temperature"], options["top_k"], options["listen_scale"]) == (
+            temperature,
+            top_k,
+            0.5,
+        )
+    duplex.streaming_prefill(SECOND)
+    duplex.streaming_generate()
+    assert model.sessions[0].options["top_k"] == 20
+    assert len(model.sessions) == 1
 
 
 def test_simplex_and_duplex_are_one_model(simplex: MiniCPMO, model: FakeModel) -> None:

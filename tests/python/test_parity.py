@@ -13,6 +13,7 @@ from minicpmo_cpp import Model
 from minicpmo_cpp.parity.flow import compare_flow
 from minicpmo_cpp.parity.golden import Golden, Row, relative_l2, share_different, to_table
 from minicpmo_cpp.parity.hearing import compare_hearing
+from minicpmo_cpp.parity.sessions import close_decisions, compare_sessions
 from minicpmo_cpp.parity.tts import compare_tts
 from minicpmo_cpp.parity.understanding import CONVERSATIONS, compare_model
 from minicpmo_cpp.parity.vocoder import compare_vocoder
@@ -69,6 +70,15 @@ def test_f32_equals_the_official_code(rows: list[Row], module: str) -> None:
     assert len(mine) == MODULES[module]
     assert all(row.limit is not None for row in mine)
     assert not [row for row in mine if not row.is_within]
+
+
+def test_conversations_equal_the_official_code(golden_set: Golden, golden_model: Model) -> None:
+    rows = list(compare_sessions(golden_set, golden_model))
+    units = [row for row in rows if row.module == "duplex ids"]
+    assert len(units) == 43
+    assert {row.module for row in rows} >= {"simplex", "duplex logits", "duplex states", "duplex condition"}
+    assert not [row for row in rows if not row.is_within]
+    assert close_decisions(golden_set) == []  # else equal ids would be luck
 
 
 def test_the_measures_see_differences() -> None:

@@ -31,6 +31,21 @@ def test_the_python_example_runs(
     assert capsys.readouterr().out.strip()
 
 
+@pytest.mark.parametrize("page", ["streaming"])
+def test_the_examples_of_a_page_run(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from importlib import resources
+
+    (tmp_path / "photo.jpg").write_bytes(PHOTO.read_bytes())
+    demo = resources.files("minicpmo_cpp") / "data" / "demo.gguf"
+    (tmp_path / "model.gguf").write_bytes(demo.read_bytes())
+    monkeypatch.chdir(tmp_path)
+    text = (ROOT / "docs" / f"{page}.md").read_text(encoding="utf-8")
+    examples = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    assert examples
+    for example in examples:
+        exec(compile(example, f"{page}.md", "exec"), {})
+
+
 def test_the_first_command_answers() -> None:
     command = blocks("sh")[0].split("&&")[1]
     arguments = shlex.split(command)

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <numeric>
+#include <optional>
 
 #include "base/error.h"
 #include "base/rng.h"
@@ -223,5 +224,145 @@ TEST_CASE("embeddings of ids outside the vocabulary are refused") {
     for (const int32_t id : {-1, tiny_n_token()}) {
         const std::vector<int32_t> ids = {0, id};
         CHECK_THROWS_AS(tiny.embedding.lookup(ids, tiny.workspace), ArgumentError);
+    }
+}
+
+namespace {
+
+std::vector<float> cells(Tensor tensor, int begin, int n) {
+    std::vector<float> values(static_cast<size_t>(tensor->ne[0] * n));
+    ggml_backend_tensor_get(tensor, values.data(), static_cast<size_t>(begin) * tensor->nb[1],
+                            values.size() * sizeof(float));
+    return values;
+}
+
+struct Turn {
+    std::string name;
+    nn::RopeConfig rope;
+    bool has_factors = false;
+};
+
+// A tiny decoder whose positions turn keys as a test wants; with factors of the frequencies, if it has them.
+struct TurningDecoder {
+    explicit TurningDecoder(const Turn& turn) {
+        GgufBuilder builder = tiny_model();
+        if (turn.has_factors) {
+            std::string bytes;
+            for (int i = 0; i < kTinyHead / 2; ++i) bytes += le(1.0F + 0.25F * static_cast<float>(i));
+            builder.tensor(
+                {.name = "rope_freqs.weight", .dims = {kTinyHead / 2}, .type = GGML_TYPE_F32, .data = bytes});
+        }
+        weights.emplace(
+            std::make_shared<const GgufFile>(GgufFile::open(folder.write("turning.gguf", builder.build()))),
+            *backend);
+        embedding.emplace(weights->root().get("token_embd.weight", {kTinyEmbd, tiny_n_token()}));
+        decoder.emplace(DecoderConfig{.n_layer = kTinyLayers,
+                                      .n_embd = kTinyEmbd,
+                                      .n_ff = kTinyFf,
+                                      .n_head = kTinyHeads,
+                                      .n_head_kv = kTinyHeadsKv,
+                                      .d_head = kTinyHead,
+                                      .rope = turn.rope,
+                                      .qk_norm = true},
+                        weights->root());
+    }
+    KvCache cache() const { return {decoder->kv_shape(4096, GGML_TYPE_F32), backend}; }
+    void read(std::span<const int32_t> ids, KvCache& cache) {
+        decoder->forward({.ids = ids, .embeds = {}}, &*embedding, nullptr, Rows::none, cache, workspace);
+    }
+
+    TempFolder folder;
+    std::shared_ptr<const Backend> backend =
+        std::make_shared<const Backend>(BackendOptions{.device = "cpu", .n_threads = 1});
+    std::optional<Weights> weights;
+    std::optional<TokenEmbedding> embedding;
+    std::optional<Decoder> decoder;
+    Workspace workspace{backend};
+};
+
+}  // namespace
+
+TEST_CASE("keys of a moved tail are those of its new places, and its values stay") {
+    const nn::RopeConfig plain{.n_dims = kTinyHead, .base = 1e6F};
+    nn::RopeConfig scaled = plain;
+    scaled.scale = 0.25F;
+    nn::RopeConfig stretched = plain;
+    stretched.attn_factor = 1.3F;
+    nn::RopeConfig partial = plain;
+    partial.n_dims = kTinyHead / 2;
+    nn::RopeConfig neighbours{.n_dims = kTinyHead, .base = 1e4F, .scale = 0.5F, .attn_factor = 1.2F};
+    neighbours.pairs = nn::RopePairs::neighbours;
+    const std::vector<Turn> turns = {{"plain", plain},           {"scaled", scaled},
+                                     {"stretched", stretched},   {"partial", partial},
+                                     {"neighbours", neighbours}, {"factors", plain, true}};
+    const std::vector<int32_t> ids = random_ids(60);
+    const std::span<const int32_t> all = ids;
+    for (const Turn& turn : turns) {
+        TurningDecoder tiny(turn);
+        for (const auto& [from, to] :
+             std::vector<std::pair<int, int>>{{20, 7}, {20, 19}, {7, 20}, {7, 300}}) {
+            CAPTURE(turn.name);
+            CAPTURE(from);
+            CAPTURE(to);
+            KvCache moved = tiny.cache();
+            tiny.read(all, moved);
+            const int n = 60 - from;
+            std::vector<std::vector<float>> values;
+            for (int layer = 0; layer < kTinyLayers; ++layer) {
+                values.push_back(cells(moved.values(layer), from, n));
+            }
+            const std::vector<float> old_keys = cells(moved.keys(0), from, n);
+            const std::vector<float> before = cells(moved.keys(1), 0, std::min(from, to));
+            tiny.decoder->move_tail(moved, from, to, tiny.workspace);
+            REQUIRE(moved.length() == to + n);
+            for (int layer = 0; layer < kTinyLayers; ++layer) {
+                CHECK(cells(moved.values(layer), to, n) == values[static_cast<size_t>(layer)]);
+            }
+            CHECK(cells(moved.keys(1), 0, std::min(from, to)) == before);
+            // Keys of the first layer depend on the token and its place alone.
+            KvCache fresh = tiny.cache();
+            tiny.read(random_ids(to), fresh);
+            tiny.read(all.subspan(static_cast<size_t>(from)), fresh);
+            const std::vector<float> expected = cells(fresh.keys(0), to, n);
+            // One turn by the difference against one from the begin: angles up to 350, whose float32 rounding
+            // is 3e-5 and is not shared; the smaller ones agree to 1e-5.
+            CHECK(distance(expected, cells(moved.keys(0), to, n)) < (to > 60 ? 1e-4 : 1e-5));
+            CHECK(distance(expected, old_keys) > 1e-2);
+        }
+    }
+}
+
+TEST_CASE("a long tail turns in several graphs as in one") {
+    TinyDecoder tiny;
+    const std::vector<int32_t> ids = random_ids(1400);
+    KvCache moved = tiny.cache();
+    tiny.forward(ids, moved, 500);
+    tiny.decoder.move_tail(moved, 300, 40, tiny.workspace);
+    REQUIRE(moved.length() == 1140);
+    KvCache fresh = tiny.cache();
+    tiny.forward(std::span(ids).first(40), fresh);
+    tiny.forward(std::span(ids).subspan(300), fresh, 500);
+    // Angles up to 1400, whose float32 rounding is 1e-4 and differs between one turn and two.
+    CHECK(distance(cells(fresh.keys(0), 40, 1100), cells(moved.keys(0), 40, 1100)) < 3e-4);
+}
+
+TEST_CASE("a moved tail there and back is where it was, in caches of every type") {
+    TinyDecoder tiny;
+    const std::vector<int32_t> ids = random_ids(60);
+    const std::span<const int32_t> all = ids;
+    // Each turn rounds the keys to the cache's type once more.
+    const std::vector<std::pair<ggml_type, double>> limits = {
+        {GGML_TYPE_F32, 1e-5}, {GGML_TYPE_F16, 0.01}, {GGML_TYPE_BF16, 0.08}, {GGML_TYPE_Q8_0, 0.08}};
+    for (const auto& [type, limit] : limits) {
+        CAPTURE(ggml_type_name(type));
+        KvCache still = tiny.cache(type);
+        tiny.forward(all.first(50), still);
+        KvCache moved = tiny.cache(type);
+        tiny.forward(all.first(50), moved);
+        moved.reserve(100);
+        tiny.decoder.move_tail(moved, 20, 90, tiny.workspace);
+        tiny.decoder.move_tail(moved, 90, 20, tiny.workspace);
+        CHECK(moved.length() == 50);
+        CHECK(distance(tiny.forward(all.last(10), still), tiny.forward(all.last(10), moved)) < limit);
     }
 }
