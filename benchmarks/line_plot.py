@@ -66,7 +66,7 @@ def _steps(most: float) -> tuple[float, float]:
     """Between four and ten round steps up to `most` or a little more: (step, end)."""
     most = max(most, 1e-9)
     power = 10.0 ** math.floor(math.log10(most))
-    step = next(power * part for part in (0.1, 0.2, 0.25, 0.5, 1.0) if most / (power * part) <= 8)
+    step = next(power * part for part in (0.1, 0.2, 0.25, 0.5, 1.0, 2.0) if most / (power * part) <= 8)
     return step, math.ceil(most / step - 1e-9) * step
 
 

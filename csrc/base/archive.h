@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <cstring>
 #include <deque>
+#include <limits>
 #include <optional>
 #include <ostream>
 #include <span>
@@ -70,8 +71,9 @@ public:
         (*this)(array.data);
         uint64_t n = array.shape.empty() ? 0 : 1;
         for (const int64_t d : array.shape) {
-            const bool fits = d >= 0 && (n == 0 || static_cast<uint64_t>(d) <= array.data.size());
-            check<ModelFileError>(fits, "[archive] expected sides of 0 to {}, got {}", array.data.size(), d);
+            constexpr auto kMost = static_cast<uint64_t>(std::numeric_limits<int64_t>::max());
+            const bool fits = d >= 0 && (n == 0 || static_cast<uint64_t>(d) <= kMost / n);
+            check<ModelFileError>(fits, "[archive] expected sides whose product is a number, got {}", d);
             n *= static_cast<uint64_t>(d);
         }
         check<ModelFileError>(n == array.data.size(), "[archive] expected an array of {} values, got {}", n,

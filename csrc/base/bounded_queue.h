@@ -35,6 +35,10 @@ public:
         const std::lock_guard lock(mutex_);
         return take();
     }
+    bool is_over() {  // closed, and all was taken
+        const std::lock_guard lock(mutex_);
+        return is_closed_ && values_.empty();
+    }
     // No more values: push() refuses them, pop() gives what is left and then nothing.
     void close() {
         const std::lock_guard lock(mutex_);

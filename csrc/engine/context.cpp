@@ -22,6 +22,7 @@ Context::Context(std::shared_ptr<const Model> model, const ContextOptions& optio
     : model_(std::move(model)),
       place_(model_->admit()),
       workspace_(model_->backend()),
+      quiet_(model_->backend()),
       cache_(kv_shape(*model_, options), model_->backend()) {}
 
 MediaTimings Context::read(const Prompt& prompt, Progress* progress, bool wants_logits) {
@@ -82,14 +83,17 @@ void Context::replace(int begin, int end, std::span<const int32_t> ids) {
     const int tail = begin + static_cast<int>(ids.size());
     cache_.reserve(std::max(tail - end, 0));
     const int n_tail = n_past() - end;
-    model_->decoder().move_tail(cache_, end, tail, workspace_);
+    model_->decoder().move_tail(cache_, end, tail, quiet_);
     if (ids.empty()) return;
     // The tail stays where it is while the rows before it are written.
     cache_.truncate(begin);
-    const std::vector<float> logits = logits_;
-    read(ids, false);
+    while (!ids.empty()) {
+        DecoderInput batch;
+        batch.ids = ids.first(std::min<size_t>(kBatch, ids.size()));
+        model_->decoder().forward(batch, &model_->embedding(), nullptr, Rows::none, cache_, quiet_);
+        ids = ids.subspan(batch.ids.size());
+    }
     cache_.advance(n_tail);
-    logits_ = logits;
 }
 
 void Context::reset() {

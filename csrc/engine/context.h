@@ -63,6 +63,7 @@ private:
     std::shared_ptr<const Model> model_;
     std::shared_ptr<const void> place_;  // among the model's conversations
     Workspace workspace_;
+    Workspace quiet_;  // that nobody interrupts: half a window moved is no conversation
     KvCache cache_;
     std::vector<float> logits_;  // of the last row read
 };

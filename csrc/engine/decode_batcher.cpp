@@ -41,42 +41,50 @@ void DecodeBatcher::run_pass(std::unique_lock<std::mutex>& lock) {
     const std::vector<Request*> pass(waiting_.begin(), waiting_.begin() + n);
     waiting_.erase(waiting_.begin(), waiting_.begin() + n);
     n_last_ = pass.size();
+    std::vector<DecoderOutput> outputs;
+    std::exception_ptr error;
     lock.unlock();
-    compute(pass);
+    try {
+        outputs = compute(pass);
+    } catch (...) {
+        error = std::current_exception();
+    }
     lock.lock();
+    for (size_t i = 0; i < pass.size(); ++i) {
+        pass[i]->error = error;
+        if (!error) pass[i]->output = std::move(outputs[i]);
+    }
     is_running_ = false;
     changed_.notify_all();
 }
 
-void DecodeBatcher::compute(std::span<Request* const> pass) {
-    try {
-        if (pass.size() == 1) {
-            Request& request = *pass[0];
-            DecoderInput input;
-            input.ids = {&request.id, 1};
-            request.output =
-                decoder_.forward(input, &embedding_, &head_, Rows::last, *request.cache, *request.workspace);
-            return;
-        }
-        std::vector<int32_t> ids;
-        std::vector<KvCache*> caches;
-        for (const Request* request : pass) {
-            ids.push_back(request->id);
-            caches.push_back(request->cache);
-        }
-        const DecoderOutput all = decoder_.forward_each(ids, caches, embedding_, head_, workspace_);
-        for (size_t i = 0; i < pass.size(); ++i) {
-            const auto row = [&](const Array<float>& rows) {
-                Array<float> one({rows.dim(0), 1});
-                const std::span<const float> values = rows.row(static_cast<int64_t>(i));
-                std::copy(values.begin(), values.end(), one.data.begin());
-                return one;
-            };
-            pass[i]->output = DecoderOutput{row(all.hidden), row(all.logits)};
-        }
-    } catch (...) {
-        for (Request* request : pass) request->error = std::current_exception();
+std::vector<DecoderOutput> DecodeBatcher::compute(std::span<Request* const> pass) {
+    std::vector<DecoderOutput> outputs;
+    if (pass.size() == 1) {
+        const Request& request = *pass[0];
+        DecoderInput input;
+        input.ids = {&request.id, 1};
+        outputs.push_back(
+            decoder_.forward(input, &embedding_, &head_, Rows::last, *request.cache, *request.workspace));
+        return outputs;
     }
+    std::vector<int32_t> ids;
+    std::vector<KvCache*> caches;
+    for (const Request* request : pass) {
+        ids.push_back(request->id);
+        caches.push_back(request->cache);
+    }
+    const DecoderOutput all = decoder_.forward_each(ids, caches, embedding_, head_, workspace_);
+    for (int64_t i = 0; i < static_cast<int64_t>(pass.size()); ++i) {
+        const auto row = [&](const Array<float>& rows) {
+            Array<float> one({rows.dim(0), 1});
+            const std::span<const float> values = rows.row(i);
+            std::copy(values.begin(), values.end(), one.data.begin());
+            return one;
+        };
+        outputs.push_back({row(all.hidden), row(all.logits)});
+    }
+    return outputs;
 }
 
 }  // namespace minicpmo

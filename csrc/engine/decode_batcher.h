@@ -34,7 +34,7 @@ private:
         bool is_done() const { return output.has_value() || error != nullptr; }
     };
     void run_pass(std::unique_lock<std::mutex>& lock);
-    void compute(std::span<Request* const> pass);
+    std::vector<DecoderOutput> compute(std::span<Request* const> pass);
 
     const Decoder& decoder_;
     const TokenEmbedding& embedding_;

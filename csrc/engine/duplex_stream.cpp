@@ -36,8 +36,10 @@ DuplexStream::DuplexStream(DuplexSession& session, const InboxOptions& inbox)
 }
 
 DuplexStream::~DuplexStream() {
-    stop();
-    session_.interrupt();
+    if (!chunks_.is_over()) {
+        stop();
+        session_.interrupt();
+    }
     threads_.clear();  // joins
 }
 
@@ -64,7 +66,7 @@ std::optional<StreamedChunk> DuplexStream::poll() { return taken(chunks_.try_pop
 std::optional<StreamedChunk> DuplexStream::taken(std::optional<StreamedChunk> chunk) {
     if (chunk) {
         --n_chunk_;
-    } else {
+    } else if (chunks_.is_over()) {
         rethrow();
     }
     return chunk;

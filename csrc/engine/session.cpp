@@ -305,6 +305,9 @@ void Session::archive(Archive& archive) {
     archive(state_);
     bool has_stream = stream_.has_value();
     archive(has_stream);
+    check<ModelFileError>(
+        !has_stream || model_->config().audio.has_value(),
+        "[session] expected no sound that is streamed, got some for a model that hears nothing");
     if (has_stream) archive(stream());
     const auto& rounds = state_.rounds;
     const bool is_sound = std::is_sorted(rounds.begin(), rounds.end()) && state_.n_image >= 0 &&

@@ -87,7 +87,10 @@ UnitCodes UnitSpeaker::codes(int64_t unit, const UnitWords& words) {
         out.is_cut = true;
         out.codes.clear();
     }
-    if (out.is_cut || out.ends_turn) generator_.reset(rules_.seed + static_cast<uint64_t>(++n_turn_));
+    if (out.is_cut || out.ends_turn) {
+        n_turn_ += generator_.state().n_chunk > 0 ? 1 : 0;
+        generator_.reset(rules_.seed + static_cast<uint64_t>(n_turn_));
+    }
     out.codes_s = watch.seconds();
     return out;
 }
@@ -131,6 +134,10 @@ UnitSpeaker::Mark UnitSpeaker::mark() const {
 }
 
 void UnitSpeaker::rewind(const Mark& mark) {
+    {
+        const std::lock_guard lock(mutex_);
+        cut_end_ = 0;
+    }
     generator_.rewind(mark.codes);
     n_turn_ = mark.n_turn;
     if (mark.samples) {

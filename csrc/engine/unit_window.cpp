@@ -63,6 +63,12 @@ bool UnitWindow::is_full(int n_past) const {
     return options_.mode == WindowMode::context && n_unit() >= options_.max_units;
 }
 
+int UnitWindow::n_grown() const {
+    if (options_.mode != WindowMode::context || units_.empty() || units_.front().spoken.empty()) return 0;
+    const size_t n_marker = previous_.empty() ? marker_.size() : 0;
+    return std::max(static_cast<int>(n_marker + units_.front().spoken.size()) - units_.front().n, 0);
+}
+
 int UnitWindow::close_unit(Context& context, int n, std::vector<int32_t> spoken) {
     std::erase_if(spoken,
                   [&](int32_t id) { return std::binary_search(special_.begin(), special_.end(), id); });
@@ -122,8 +128,12 @@ void UnitWindow::archive(Archive& archive) {
     };
     bool is_sound = n_prefix_ >= 0 && are_ids(suffix_) && are_ids(previous_) &&
                     (previous_.empty() || previous_.size() >= marker_.size());
-    for (const Unit& unit : units_)
-        is_sound = is_sound && unit.n > 0 && unit.n < 1 << 24 && are_ids(unit.spoken);
+    int64_t n = 0;
+    for (const Unit& unit : units_) {
+        n += unit.n;
+        is_sound = is_sound && unit.n > 0 && unit.spoken.size() <= static_cast<size_t>(unit.n) &&
+                   n < 1 << 24 && are_ids(unit.spoken);
+    }
     check<ModelFileError>(is_sound, "[window] expected units and tokens, got numbers that are neither");
 }
 

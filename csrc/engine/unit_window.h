@@ -35,6 +35,7 @@ public:
     void begin(const Context& context, std::span<const int32_t> suffix);
     // Whether one unit more, with which there are n_past tokens, makes the context forget others.
     bool is_full(int n_past) const;
+    int n_grown() const;  // tokens that the next unit to be forgotten leaves behind beyond its own
     // A unit has ended: n tokens, of which `spoken` were said. The context has read all of them if it is to
     // forget others. -> how many it forgot.
     int close_unit(Context& context, int n, std::vector<int32_t> spoken);

@@ -127,7 +127,8 @@ UnitWords UnitWriter::write(const Prompt& unit, bool forces_listen) {
     constexpr int kClosing = 3;  // <|turn_eos|> of a turn that is cut, the end of the words, </unit>
     const TokenRoles& tokens = model_->config().tokens;
     const int begin = n_past();
-    const auto n_needed = static_cast<int>(unit.ids.size()) + rules_.max_tokens + kClosing;
+    const auto n_needed =
+        static_cast<int>(unit.ids.size()) + rules_.max_tokens + kClosing + window_.n_grown();
     check<ContextFullError>(
         n_needed <= context_.n_free(),
         "[unit] expected room for a unit of {} tokens in a context of {}, got {} in use; a "
@@ -157,7 +158,7 @@ UnitWords UnitWriter::write(const Prompt& unit, bool forces_listen) {
         }
         words.decode_s = watch.seconds();
     } catch (...) {
-        rewind(before);
+        go_back(before);
         throw;
     }
     if (words.is_cut) is_cut_ = false;
@@ -174,10 +175,16 @@ UnitWords UnitWriter::write(const Prompt& unit, bool forces_listen) {
 }
 
 void UnitWriter::rewind(const Mark& mark) {
+    go_back(mark);
+    is_cut_ = false;
+}
+
+void UnitWriter::go_back(const Mark& mark) {
     context_.rewind(mark.context);
     window_ = mark.window;
     sampler_ = mark.sampler;
     unread_ = mark.unread;
+    is_prepared_ = mark.is_prepared;
     is_in_turn_ = mark.is_in_turn;
     n_unit_ = mark.n_unit;
 }

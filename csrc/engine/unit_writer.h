@@ -64,14 +64,18 @@ public:
         UnitWindow window;
         DuplexSampler sampler;
         std::vector<int32_t> unread;
+        bool is_prepared = false;
         bool is_in_turn = false;
         int32_t n_unit = 0;
     };
-    Mark mark() const { return {context_.mark(), window_, sampler_, unread_, is_in_turn_, n_unit_}; }
+    Mark mark() const {
+        return {context_.mark(), window_, sampler_, unread_, is_prepared_, is_in_turn_, n_unit_};
+    }
     void rewind(const Mark& mark);   // throws ArgumentError as Context::rewind does
     void archive(Archive& archive);  // state, not options
 
 private:
+    void go_back(const Mark& mark);
     void feed(int32_t id, UnitWords& words, bool is_spoken);
     int32_t write_words(UnitWords& words, bool forces_listen);  // -> the token that ends them
     bool exceeds_characters(const UnitWords& words, int32_t id) const;

@@ -217,3 +217,10 @@ TEST_CASE("the checksum is that of the bytes written, FNV-1a") {
     own.add(std::as_bytes(std::span(bytes)));
     CHECK(archive.checksum() == own.value);
 }
+
+TEST_CASE("an array of no columns comes back") {
+    std::ostringstream out;
+    Archive writing(out);
+    Array<float> array({3, 0});
+    CHECK_NOTHROW(writing(array));
+}

@@ -8,6 +8,7 @@
 #include <thread>
 
 #include "base/error.h"
+#include "engine/damaged_session.h"
 #include "engine/tiny_duplex.h"
 
 using namespace minicpmo;
@@ -687,4 +688,76 @@ TEST_CASE("until it first forgets a window changes nothing") {
         CHECK(is_same(random_step(context, unit), expected));
     }
     CHECK(random_step(context, 6).words.n_forgotten == 1);
+}
+
+TEST_CASE("units after a restore are said, whatever was interrupted before it") {
+    TinyDuplex duplex(tiny_duplex(), lively_options());
+    for (int i = 0; i < 3; ++i) duplex.hear(i);
+    const auto place = duplex.session.snapshot();
+    std::vector<DuplexChunk> expected;
+    for (int i = 3; i < 7; ++i) expected.push_back(duplex.hear(i));
+    duplex.session.interrupt();
+    duplex.hear(7);  // the interruption has had its unit
+    duplex.session.restore(*place);
+    for (int i = 3; i < 7; ++i) {
+        const DuplexChunk chunk = duplex.hear(i);
+        CAPTURE(i);
+        CHECK(chunk.words.ids == expected[static_cast<size_t>(i - 3)].words.ids);
+        CHECK_FALSE(chunk.is_cut);
+        CHECK(chunk.samples == expected[static_cast<size_t>(i - 3)].samples);
+    }
+}
+
+TEST_CASE("previous text that finds no room leaves the conversation as it was") {
+    DuplexOptions options = lively_options(false);
+    options.window = {.mode = WindowMode::context,
+                      .max_units = 2,
+                      .max_previous = 100,
+                      .previous_marker = std::string(100, 'p')};
+    options.context.n_ctx = 180;
+    TinyDuplex duplex(tiny_duplex(), options);
+    for (int i = 0; i < 12; ++i) {
+        const int n_past = duplex.session.n_past();
+        const int64_t n_unit = duplex.session.n_unit();
+        bool is_full = false;
+        try {
+            duplex.hear(i);
+        } catch (const ContextFullError&) {
+            is_full = true;
+        }
+        if (is_full) {
+            CHECK(duplex.session.n_past() == n_past);
+            CHECK(duplex.session.n_unit() == n_unit);
+            break;
+        }
+    }
+}
+
+TEST_CASE("damaged duplex conversations with a right checksum are refused or work") {
+    TinyDuplex duplex(tiny_duplex(), lively_options());
+    for (int i = 0; i < 4 || !duplex.session.is_speaking(); ++i) duplex.hear(i);
+    const std::string bytes = saved(duplex.session);
+    const size_t n_cells = static_cast<size_t>(duplex.session.n_past()) * 512;
+    Rng rng{5, 0};
+    int n_refused = 0;
+    for (int i = 0; i < 300; ++i) {
+        CAPTURE(i);
+        DuplexSession other(duplex.model, lively_options());
+        std::string now = damaged(bytes, i % 2 == 0 ? n_cells : bytes.size() - 1500, rng);
+        bool is_loaded = false;
+        try {
+            load_bytes(other, now);
+            is_loaded = true;
+        } catch (const ModelFileError&) {
+            ++n_refused;
+        } catch (const std::exception& e) {
+            FAIL_CHECK(std::string(e.what()));
+        }
+        try {
+            const std::vector<float> sound = unit_sound(3);
+            if (is_loaded) other.step({.audio = sound, .frames = {}, .text = {}});
+        } catch (const Error&) {
+        }
+    }
+    CHECK(n_refused > 20);
 }

@@ -235,3 +235,35 @@ TEST_CASE("waiting for room ends at its deadline") {
     CHECK(n_refused > 0);  // a unit takes longer than that
     CHECK(static_cast<int>(take_all(stream).size()) == n_pushed);
 }
+
+TEST_CASE("a stream that finished leaves the session as steps do") {
+    TinyDuplex steps(tiny_duplex(), lively_options());
+    TinyDuplex duplex(tiny_duplex(), lively_options());
+    {
+        DuplexStream stream(duplex.session, {.max_waiting = 30, .max_frames = 8, .n_behind = 1000});
+        for (int i = 0; i < 4; ++i)
+            stream.push_audio(unit_sound(i), std::chrono::steady_clock::now() + std::chrono::seconds(9));
+        stream.finish();
+        while (stream.next()) {
+        }
+    }
+    for (int i = 0; i < 4; ++i) steps.hear(i);
+    CHECK(is_same(steps.hear(4), duplex.hear(4)));
+}
+
+TEST_CASE("poll throws no earlier than next") {
+    for (int n = 0; n < 20; ++n) {
+        TinyDuplex duplex(tiny_duplex(), lively_options());
+        DuplexStream stream(duplex.session, {.max_waiting = 30, .max_frames = 8, .n_behind = 1000});
+        for (int i = 0; i < 2; ++i)
+            stream.push_audio(unit_sound(i), std::chrono::steady_clock::now() + std::chrono::seconds(9));
+        stream.push_frame({Image{}, 1});
+        stream.push_audio(unit_sound(2), std::chrono::steady_clock::now() + std::chrono::seconds(9));
+        int n_taken = 0;
+        try {
+            for (;;) n_taken += stream.poll() ? 1 : 0;
+        } catch (const ArgumentError&) {
+        }
+        CHECK(n_taken == 2);
+    }
+}

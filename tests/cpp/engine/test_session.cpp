@@ -355,13 +355,13 @@ int n_opening() {  // tokens of a user's turn before anything is said
 }
 
 // A conversation with all that one can have: rounds, pictures, and a sound that goes on.
-void talk(Session& session, bool has_stream = true) {
+void talk(Session& session) {
     const Image image = random_image(60, 60);
     tell(session, Role::system, "Be brief.");
     const Message shown{Role::user, {image_part(image), text_part("what?")}};
     session.prefill(std::span(&shown, 1), {});
     answer(session, greedy(5));
-    if (has_stream) hear(session, random_sound(kSecond + 5000, 3));
+    hear(session, random_sound(kSecond + 5000, 3));
 }
 
 }  // namespace
@@ -714,7 +714,7 @@ TEST_CASE("a saved conversation that is cut or damaged anywhere is refused") {
 
 TEST_CASE("damaged conversations with a right checksum are refused or work, and a session outlives them") {
     Session session(model(), {});
-    talk(session, false);
+    talk(session);
     const std::string bytes = saved(session);
     // Behind title, cells and logits: where the numbers are.
     const size_t n_cell_bytes = kTinyLayers * 2 * kTinyHead * kTinyHeadsKv * sizeof(float);
@@ -730,11 +730,14 @@ TEST_CASE("damaged conversations with a right checksum are refused or work, and 
         CAPTURE(i);
         bool is_loaded = false;
         try {
-            load_bytes(other, damaged(bytes, begin, rng));
+            const std::string now = damaged(bytes, begin, rng);
+            load_bytes(other, now);
             is_loaded = true;
         } catch (const ModelFileError&) {
             ++n_refused;
             REQUIRE(other.n_past() == 0);
+        } catch (const std::exception& e) {
+            FAIL_CHECK(std::string(e.what()));
         }
         try {
             if (is_loaded) {
@@ -750,4 +753,49 @@ TEST_CASE("damaged conversations with a right checksum are refused or work, and 
     }
     CHECK(n_refused > 50);
     CHECK(n_refused < 490);
+}
+
+TEST_CASE("a stream of sound in a file for a model without ears is refused as a file") {
+    const auto deaf = load_tiny({.has_audio = false});
+    Session session(deaf, {});
+    session.prefill(kTalk, {});
+    std::string bytes = saved(session);
+    bytes[bytes.size() - kSumBytes - 1] = 1;  // there is a stream
+    sign(bytes);
+    CHECK_THROWS_AS(load_bytes(session, bytes), ModelFileError);
+}
+
+TEST_CASE("an interrupted prefill can be given again when a window forgets, too") {
+    const auto ask = [](Session& session) {
+        tell(session, Role::system, "Be brief.");
+        for (int i = 0; i < 10; ++i) {
+            tell(session, Role::user, long_text(160));
+            answer(session, greedy(2));
+        }
+    };
+    const std::string more = long_text(300);
+    Session whole(model(), windowed(2000, 100));
+    ask(whole);
+    tell(whole, Role::user, more);
+    const Answer expected = full_answer(whole);
+    int n_interrupted = 0;
+    for (int wait_us = 0; wait_us < 4000; wait_us += 250) {
+        CAPTURE(wait_us);
+        Session session(model(), windowed(2000, 100));
+        ask(session);
+        std::jthread interrupter([&] {
+            std::this_thread::sleep_for(std::chrono::microseconds(wait_us));
+            session.interrupt();
+        });
+        try {
+            tell(session, Role::user, more);
+        } catch (const InterruptedError&) {
+            ++n_interrupted;
+            interrupter.join();
+            tell(session, Role::user, more);
+        }
+        if (interrupter.joinable()) interrupter.join();
+        CHECK(full_answer(session) == expected);
+    }
+    CHECK(n_interrupted > 0);
 }

@@ -95,7 +95,8 @@ void converse(const std::shared_ptr<const Model>& model, Clock::time_point end, 
     const Voice& voice = model->speech().voice("");
     session.prepare({.reference = {}, .voice = &voice});
     std::atomic<bool> is_over = false;
-    std::jthread interrupter([&] { interrupt_now_and_then(session, is_over, rng.next(), totals); });
+    const uint64_t other_seed = rng.next();
+    std::jthread interrupter([&] { interrupt_now_and_then(session, is_over, other_seed, totals); });
     try {
         while (Clock::now() < end) stream(session, rng, totals);
     } catch (...) {
