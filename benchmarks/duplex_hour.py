@@ -14,7 +14,7 @@ import json
 import sys
 from pathlib import Path
 from time import perf_counter
-from typing import Any
+from typing import Any, TypeAlias
 
 import line_plot
 import memory
@@ -25,20 +25,24 @@ from protocol import SEED
 
 SETTLED = 300  # units; before, buffers are still being made: an encoder's 30 s, a window that fills
 PICTURE = (320, 448, 3)
+COLUMNS = ("unit", "s", "n_past", "bytes", "is_cut", "n_sample", "n_forgotten")
+Rows: TypeAlias = Any  # a structured array with these columns
 
 
-def talk(model: Model, minutes: float, window: str, high: int, low: int) -> list[dict[str, Any]]:
+def talk(model: Model, minutes: float, window: str, high: int, low: int) -> Rows:
     """One unit a row."""
     draw, sound = np.random.default_rng(SEED), Sound(16000)
-    n_unit, rows = round(minutes * 60), []
+    n_unit, n_row = round(minutes * 60), 0
+    # Made and touched at once: what this remembers must not look like growth.
+    rows: Rows = np.full(n_unit, -1, dtype=[(name, np.float64) for name in COLUMNS])
     samples = np.concatenate([sound.second() for _ in range(60)])  # the same minute again and again
     with model.duplex(window=window, window_high=high, window_low=low, seed=SEED, max_characters=0) as live:
         live.prepare()
         chunks, at, n_pushed = None, 0, 0
-        while len(rows) < n_unit:
-            n = min(int(draw.integers(1, 24000)), n_unit * 16000 - n_pushed)
-            while n_pushed + n < (len(rows) + 1) * 16000 and n_pushed + n < n_unit * 16000:
-                n += min(int(draw.integers(1, 24000)), n_unit * 16000 - n_pushed - n)
+        while n_row < n_unit:
+            n = 0
+            while n == 0 or n_pushed + n < min((n_row + 1) * 16000, n_unit * 16000):
+                n = min(n + int(draw.integers(1, 24000)), n_unit * 16000 - n_pushed)
             piece = np.take(samples, range(at, at + n), mode="wrap")
             at = (at + n) % len(samples)
             if draw.random() < 0.3:
@@ -50,65 +54,54 @@ def talk(model: Model, minutes: float, window: str, high: int, low: int) -> list
             chunks = live.chunks() if chunks is None else chunks
             if draw.random() < 0.02:
                 live.interrupt()
-            while len(rows) < n_pushed // 16000:
+            while n_row < n_pushed // 16000:
                 chunk = next(chunks)
-                rows.append(
-                    {
-                        "unit": chunk.unit,
-                        "s": chunk.latency_s,
-                        "n_past": chunk.n_past,
-                        "bytes": memory.resident_bytes(),
-                        "is_listen": chunk.is_listen,
-                        "is_cut": chunk.is_interrupted,
-                        "n_sample": 0 if chunk.audio is None else len(chunk.audio),
-                        "n_forgotten": chunk.n_dropped_units,
-                    }
+                rows[n_row] = (
+                    chunk.unit,
+                    chunk.latency_s,
+                    chunk.n_past,
+                    memory.resident_bytes(),
+                    chunk.is_interrupted,
+                    0 if chunk.audio is None else len(chunk.audio),
+                    chunk.n_dropped_units,
                 )
-        assert next(chunks, None) is None
-    if [row["unit"] for row in rows] != list(range(n_unit)):
-        raise MiniCPMOError(f"[duplex] expected units 0 to {n_unit - 1}, got others")
+                n_row += 1
+        if next(chunks, None) is not None or not np.array_equal(rows["unit"], np.arange(n_unit)):
+            raise MiniCPMOError(f"[duplex] expected units 0 to {n_unit - 1}, got others")
     return rows
 
 
-def report(rows: list[dict[str, Any]], seconds: float) -> None:
-    settled = rows[SETTLED:]
-    resident = [row["bytes"] / 1e6 for row in settled]
-    times = np.array([row["s"] for row in settled])
+def report(rows: Rows, seconds: float) -> None:
+    resident, times = rows["bytes"][SETTLED:] / 1e6, rows["s"][SETTLED:]
     print(f"{len(rows)} units for {len(rows)} s of sound in {seconds:.0f} s")
+    growth = np.mean(resident[-100:]) - np.mean(resident[:100])
     print(
-        f"resident memory from unit {SETTLED} on: min {min(resident):.1f}, max {max(resident):.1f} MB, "
-        f"last hundred - first hundred {np.mean(resident[-100:]) - np.mean(resident[:100]):+.2f} MB"
+        f"resident memory from unit {SETTLED} on: {min(resident):.1f} to {max(resident):.1f} MB, "
+        f"last hundred units - first hundred {growth:+.2f} MB"
     )
-    print(f"tokens in the context: at most {max(row['n_past'] for row in rows)}")
+    print(f"tokens in the context: at most {max(rows['n_past']):.0f}")
     p50, p99 = np.percentile(times, [50, 99])
     late = np.percentile(times[-600:], 50) / np.percentile(times[:600], 50)
     print(f"unit time: p50 {p50:.3f}, p99 {p99:.3f} s; p50 of the last 10 minutes / of the first {late:.2f}")
-    n_said, n_cut = sum(row["n_sample"] for row in rows), sum(row["is_cut"] for row in rows)
-    n_gone = sum(row["n_forgotten"] for row in rows)
-    print(f"said {n_said / 24000:.0f} s, cut {n_cut} times; the window forgot {n_gone} units")
+    n_cut, n_gone = sum(rows["is_cut"]), sum(rows["n_forgotten"])
+    said = sum(rows["n_sample"]) / 24000
+    print(f"said {said:.0f} s, cut {n_cut:.0f} times; the window forgot {n_gone:.0f} units")
 
 
-def plot(rows: list[dict[str, Any]], folder: Path, name: str) -> None:
-    minutes = range(1, len(rows) // 60 + 1)
-    parts = {minute: rows[60 * (minute - 1) : 60 * minute] for minute in minutes}
+def plot(rows: Rows, folder: Path, name: str) -> None:
+    parts = {m: rows[60 * (m - 1) : 60 * m] for m in range(1, len(rows) // 60 + 1)}
     times = {
-        f"p{p}": [
-            (m, 1000 * float(np.percentile([row["s"] for row in part], p))) for m, part in parts.items()
-        ]
+        f"p{p}": [(m, 1000 * float(np.percentile(part["s"], p))) for m, part in parts.items()]
         for p in (50, 99)
     }
-    facts = {
+    resident = [(m, float(part["bytes"][-1]) / 1e6) for m, part in parts.items()]
+    tokens = [(float(row["unit"]) / 60, float(row["n_past"])) for row in rows[::5]]
+    pictures: dict[str, tuple[str, line_plot.Lines]] = {
         "duplex_hour_times.svg": ("time of a unit [ms]", times),
-        "duplex_hour_memory.svg": (
-            "resident memory [MB]",
-            {"": [(m, part[-1]["bytes"] / 1e6) for m, part in parts.items()]},
-        ),
-        "duplex_hour_context.svg": (
-            "tokens in the context",
-            {"": [(row["unit"] / 60, row["n_past"]) for row in rows[::5]]},
-        ),
+        "duplex_hour_memory.svg": ("resident memory [MB]", {"": resident}),
+        "duplex_hour_context.svg": ("tokens in the context", {"": tokens}),
     }
-    for file, (label, lines) in facts.items():
+    for file, (label, lines) in pictures.items():
         title = f"{name} in full duplex, minute by minute"
         picture = line_plot.svg(title, "minutes of conversation", label, lines)
         (folder / file).write_text(picture, encoding="utf-8")
@@ -140,7 +133,7 @@ def main() -> int:
         print(f"duplex_hour: {error}", file=sys.stderr)
         return 1
     if arguments.json is not None:
-        arguments.json.write_text(json.dumps(rows) + "\n", encoding="utf-8")
+        arguments.json.write_text(json.dumps(rows.tolist()) + "\n", encoding="utf-8")
     if arguments.plot is not None:
         plot(rows, arguments.plot, arguments.model.name)
     return 0
