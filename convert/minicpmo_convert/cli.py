@@ -1,4 +1,7 @@
-"""The command line: `minicpmo-convert CHECKPOINT_DIR -o out.gguf`, or --requantize or --merge instead."""
+"""The command line: `minicpmo-convert CHECKPOINT_DIR -o out.gguf`, or --requantize or --merge instead.
+
+`minicpmo-convert inspect FILE` says what a file is.
+"""
 
 from __future__ import annotations
 
@@ -6,12 +9,14 @@ import signal
 from enum import Enum
 from pathlib import Path
 from types import FrameType
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
+from typer.core import TyperGroup
 
 from minicpmo_convert.convert import convert
 from minicpmo_convert.error import ConvertError
+from minicpmo_convert.inspection import inspect
 from minicpmo_convert.merge import merge
 from minicpmo_convert.recipe import RECIPES
 from minicpmo_convert.requantize import requantize
@@ -19,10 +24,33 @@ from minicpmo_convert.voices import add_voices, parse
 
 TypeName = Enum("TypeName", {name: name for name in RECIPES}, type=str)  # type: ignore[misc]
 DEFAULT = "q4_k_m"
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
-@app.command()
+class _Commands(TyperGroup):
+    """Arguments that name no command are those of `convert`, which most people want."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        named = args and args[0] in self.commands
+        return super().parse_args(ctx, args if named else ["convert", *args])
+
+
+app = typer.Typer(cls=_Commands, add_completion=False, pretty_exceptions_enable=False)
+
+
+@app.command("inspect")
+def inspect_files(
+    files: Annotated[list[Path], typer.Argument(metavar="GGUF...", help="Files of any layout.")],
+) -> None:
+    """Print what GGUF files are: modules, types, sizes, and what each can do."""
+    try:
+        for file in files:
+            for line in inspect(file):
+                typer.echo(line)
+    except (ConvertError, OSError, MemoryError) as error:
+        _stop(str(error) or error.__class__.__name__, 1)
+
+
+@app.command("convert", epilog="minicpmo-convert inspect FILE says what a file is.")
 def command(
     checkpoint: Annotated[
         Path | None,
