@@ -17,12 +17,15 @@ from typer.core import TyperGroup
 from minicpmo_convert.convert import convert
 from minicpmo_convert.error import ConvertError
 from minicpmo_convert.inspection import inspect
+from minicpmo_convert.layouts.folder import LAYOUTS, write_folder
 from minicpmo_convert.merge import merge
 from minicpmo_convert.recipe import RECIPES
 from minicpmo_convert.requantize import requantize
 from minicpmo_convert.voices import add_voices, parse
 
 TypeName = Enum("TypeName", {name: name for name in RECIPES}, type=str)  # type: ignore[misc]
+SINGLE = "single"
+LayoutName = Enum("LayoutName", {name: name for name in (SINGLE, *LAYOUTS)}, type=str)  # type: ignore[misc]
 DEFAULT = "q4_k_m"
 
 
@@ -64,9 +67,16 @@ def command(
         typer.Option(
             "--output",
             "-o",
-            help="GGUF file to write; without it, --requantize IN_GGUF --voice adds to IN_GGUF itself.",
+            help="GGUF file to write, or folder with --layout; without it, --requantize IN_GGUF --voice adds "
+            "to IN_GGUF itself.",
         ),
     ] = None,
+    layout: Annotated[
+        LayoutName,
+        typer.Option(
+            help="One file, or a folder of files: for llama.cpp-omni, or the pair that llama.cpp takes."
+        ),
+    ] = LayoutName(SINGLE),
     type: Annotated[
         TypeName | None,
         typer.Option(
@@ -125,6 +135,8 @@ def command(
         raise typer.BadParameter("--token2wav goes with CHECKPOINT_DIR")
     if pair is not None and voice:
         raise typer.BadParameter("--voice goes with CHECKPOINT_DIR or --requantize")
+    if layout.value != SINGLE and (checkpoint is None or voice):
+        raise typer.BadParameter("--layout goes with CHECKPOINT_DIR, and without --voice")
     keeps_types = source is not None and type is None and bool(voice)
     if output is None and keeps_types:
         output = source
@@ -133,7 +145,9 @@ def command(
     kind = type.value if type is not None else DEFAULT
     try:
         voices = parse(voice or ())
-        if checkpoint is not None:
+        if checkpoint is not None and layout.value != SINGLE:
+            size = write_folder(checkpoint, output, kind, layout.value, typer.echo, token2wav or ())
+        elif checkpoint is not None:
             size = convert(checkpoint, output, kind, typer.echo, token2wav or (), voices)
         elif source is not None and keeps_types:
             size = add_voices(source, output, voices)

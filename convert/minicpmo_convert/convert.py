@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from gguf import GGML_QUANT_VERSION
@@ -14,14 +15,35 @@ from minicpmo_convert.components import audio, llm, tts, vision
 from minicpmo_convert.error import check
 from minicpmo_convert.families import Family, recognise
 from minicpmo_convert.metadata import Metadata
-from minicpmo_convert.recipe import RECIPES
+from minicpmo_convert.recipe import RECIPES, Recipe
 from minicpmo_convert.speech import Speech
+from minicpmo_convert.tensor import Tensor
 from minicpmo_convert.voices import read_recordings, write_with
 from minicpmo_convert.writer import ARCHITECTURE, Output
 
 VERSION = 1  # of the layout: minicpmo.version
 MODULES = ("llm", "vision", "audio", "tts", "t2w", "s3", "spk")
 Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """A checkpoint as a model: what the single file holds, and what other layouts are made of."""
+
+    checkpoint: Checkpoint
+    family: Family
+    recipe: Recipe
+    llm_sizes: dict[str, int]
+    vision_sizes: dict[str, int]
+    audio_sizes: dict[str, int]  # empty if it does not hear
+    speech: Speech
+    keys: Metadata  # of the single file
+    tensors: list[Tensor]  # the same
+
+    def type_of(self, tensor: Tensor) -> str:
+        """Of one of `tensors`, by the recipe."""
+        tied = all(each.name != "output.weight" for each in self.tensors)
+        return recipes.type_of(self.recipe, tensor, self.llm_sizes["n_layer"], tied)
 
 
 def convert(
@@ -37,8 +59,18 @@ def convert(
     `token2wav` are folders of the files that turn speech codes into sound, beside the one in the checkpoint.
     `voices` are recordings by name that become reference voices in the file.
     """
-    check(type_name in RECIPES, f"[recipe] expected one of {', '.join(RECIPES)}, got {type_name!r} (--type)")
     recordings = read_recordings(voices or {})
+    model = read_model(folder, type_name, say, token2wav)
+    outputs = [Output(tensor, model.type_of(tensor)) for tensor in model.tensors]
+    write_with(target, model.keys, outputs, recordings)
+    return target.stat().st_size
+
+
+def read_model(
+    folder: Path, type_name: str, say: Say = lambda line: None, token2wav: Sequence[Path] = ()
+) -> Conversion:
+    """The checkpoint in `folder`, checked as a whole; weights are read when they are written."""
+    check(type_name in RECIPES, f"[recipe] expected one of {', '.join(RECIPES)}, got {type_name!r} (--type)")
     checkpoint = Checkpoint(folder)
     config, preprocessor = checkpoint.facts("config.json"), checkpoint.facts("preprocessor_config.json")
     family = recognise(config, preprocessor)
@@ -72,10 +104,7 @@ def convert(
     speech.write_keys(keys)
     tokenizer.write_keys(keys, folder, preprocessor, family, llm_sizes["n_vocab"])
 
-    tied = all(tensor.name != "output.weight" for tensor in tensors)
-    outputs = [Output(t, recipes.type_of(recipe, t, llm_sizes["n_layer"], tied)) for t in tensors]
-    write_with(target, keys, outputs, recordings)
-    return target.stat().st_size
+    return Conversion(checkpoint, family, recipe, llm_sizes, vision_sizes, audio_sizes, speech, keys, tensors)
 
 
 def container_keys(family: Family, file_types: Mapping[str, int]) -> Metadata:

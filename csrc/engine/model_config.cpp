@@ -6,7 +6,7 @@
 
 #include "base/error.h"
 #include "core/quantize.h"
-#include "engine/metadata_keys.h"
+#include "core/metadata_keys.h"
 
 namespace minicpmo {
 

@@ -1,7 +1,7 @@
 #include "engine/voice_config.h"
 
 #include "base/error.h"
-#include "engine/metadata_keys.h"
+#include "core/metadata_keys.h"
 
 namespace minicpmo {
 

@@ -59,7 +59,7 @@ void exercise(const GgufFile& file) {
     }
     volatile unsigned sink = 0;
     for (const TensorInfo& info : file.tensors()) {
-        const auto mapping = file.mappings()[info.file]->bytes();
+        const auto mapping = file.regions()[info.region].bytes;
         check<std::logic_error>(file.find_tensor(info.name) == &info, "tensor {} is not found by its name",
                                 info.name);
         check<std::logic_error>(info.data.data() >= mapping.data() &&
@@ -132,7 +132,7 @@ void run_mutant(const std::filesystem::path& path, Counts& counts) {
 
 size_t header_bytes(const GgufFile& file) {
     size_t n = std::min(file.n_bytes(), kMaxHeaderBytes);
-    const std::byte* start = file.mappings()[0]->bytes().data();
+    const std::byte* start = file.regions()[0].bytes.data();
     for (const TensorInfo& info : file.tensors())
         n = std::min(n, static_cast<size_t>(info.data.data() - start));
     return n;
