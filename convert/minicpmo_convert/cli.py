@@ -72,11 +72,12 @@ def command(
         ),
     ] = None,
     layout: Annotated[
-        LayoutName,
+        LayoutName | None,
         typer.Option(
-            help="One file, or a folder of files: for llama.cpp-omni, or the pair that llama.cpp takes."
+            help="One file, or a folder of files: for llama.cpp-omni, or the pair that llama.cpp takes.",
+            show_default=SINGLE,
         ),
-    ] = LayoutName(SINGLE),
+    ] = None,
     type: Annotated[
         TypeName | None,
         typer.Option(
@@ -135,7 +136,8 @@ def command(
         raise typer.BadParameter("--token2wav goes with CHECKPOINT_DIR")
     if pair is not None and voice:
         raise typer.BadParameter("--voice goes with CHECKPOINT_DIR or --requantize")
-    if layout.value != SINGLE and (checkpoint is None or voice):
+    is_split = layout is not None and layout.value != SINGLE
+    if is_split and (checkpoint is None or voice):
         raise typer.BadParameter("--layout goes with CHECKPOINT_DIR, and without --voice")
     keeps_types = source is not None and type is None and bool(voice)
     if output is None and keeps_types:
@@ -145,7 +147,7 @@ def command(
     kind = type.value if type is not None else DEFAULT
     try:
         voices = parse(voice or ())
-        if checkpoint is not None and layout.value != SINGLE:
+        if checkpoint is not None and layout is not None and is_split:
             size = write_folder(checkpoint, output, kind, layout.value, typer.echo, token2wav or ())
         elif checkpoint is not None:
             size = convert(checkpoint, output, kind, typer.echo, token2wav or (), voices)

@@ -137,13 +137,14 @@ class Model:
     def load(
         path: str,
         *,
+        parts: collections.abc.Sequence[str] = [],
         device: str = "auto",
         n_threads: typing.SupportsInt | typing.SupportsIndex = 0,
         max_sessions: typing.SupportsInt | typing.SupportsIndex = 0,
         batches_sessions: bool = False,
     ) -> Model:
         """
-        Opens and checks a GGUF file; raises ModelFileError.
+        Opens and checks a GGUF file, or a set of them; raises ModelFileError.
         """
     def build_prompt(
         self, messages: list[tuple[str, list[typing.Any]]], options: PromptOptions
