@@ -6,6 +6,7 @@
 #include "base/error.h"
 #include "text/added_tokens.h"
 #include "text/byte_pair_encoder.h"
+#include "text/sentence_piece_encoder.h"
 #include "text/utf8_stream.h"
 
 namespace minicpmo {
@@ -45,7 +46,11 @@ Tokenizer::Tables::Tables(Vocabulary source) : vocabulary(std::move(source)) {
     check_shape(vocabulary);
     add_tokens();
     added = AddedTokens(vocabulary);
-    plain = std::make_unique<const BytePairEncoder>(vocabulary, id_by_token);
+    if (vocabulary.kind == TokenizerKind::byte_pairs) {
+        plain = std::make_unique<const BytePairEncoder>(vocabulary, id_by_token);
+    } else {
+        plain = std::make_unique<const SentencePieceEncoder>(vocabulary, id_by_token);
+    }
     vocabulary.merges = {};
     for (size_t id = 0; id < vocabulary.tokens.size(); ++id) {
         const std::string& token = vocabulary.tokens[id];
@@ -116,6 +121,9 @@ std::string Tokenizer::decode(std::span<const int32_t> ids, bool skip_special) c
     for (int32_t id : ids) {
         if (!(skip_special && is_special(id))) bytes += bytes_of(id);
     }
+    const Vocabulary& vocabulary = tables_->vocabulary;
+    const bool has_our_space = vocabulary.kind == TokenizerKind::sentence_pieces && vocabulary.adds_space;
+    if (has_our_space && bytes.starts_with(' ')) bytes.erase(0, 1);
     return utf8_lossy(bytes);
 }
 

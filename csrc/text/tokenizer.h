@@ -1,7 +1,5 @@
 #pragma once
-// Tokenizer: byte-level BPE over the merges and special tokens of one model file.
-// Reference: transformers Qwen2TokenizerFast (NFC, Qwen2 pre-tokenizer, byte-level BPE); the merge table is
-// the file's own.
+// Tokenizer: text to the ids of one model file and back, by byte pairs or sentence pieces.
 
 #include <cstdint>
 #include <memory>

@@ -19,12 +19,17 @@ enum class TokenType : int32_t {
     byte = 6
 };
 
+enum class TokenizerKind { byte_pairs, sentence_pieces };
+
 struct Vocabulary {
-    std::vector<std::string>
-        tokens;  // by id; normal ones in GPT-2's byte alphabet, added ones as they are written
+    TokenizerKind kind = TokenizerKind::byte_pairs;
+    std::vector<std::string> tokens;  // by id; added ones as they are written, normal ones in GPT-2's byte
+                                      // alphabet or with U+2581 for a space
     std::vector<TokenType>
         types;  // same length; control: special, user_defined: added but kept when decoding
-    std::vector<std::string> merges;  // "left right", best first
+    std::vector<std::string> merges;  // of byte pairs: "left right", best first
+    std::vector<float> scores;        // of sentence pieces, for each token
+    bool adds_space = true;           // of sentence pieces: in front of a text
 };
 
 using TokenIds = std::unordered_map<std::string_view, int32_t>;  // by the token's text

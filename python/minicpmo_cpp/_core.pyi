@@ -75,7 +75,7 @@ class GenerationInterruptedError(MiniCPMOError):
 
 class Tokenizer:
     """
-    Byte-level BPE over one model's merges and special tokens (transformers' Qwen2TokenizerFast).
+    Text to the ids of one model and back, by byte pairs (Qwen2TokenizerFast) or sentence pieces.
     """
     @staticmethod
     def from_gguf(path: str) -> Tokenizer:
@@ -90,7 +90,7 @@ class Tokenizer:
         merges: collections.abc.Sequence[str],
     ) -> None:
         """
-        tokens by id; types as in GGUF (1 normal, 3 control, 4 user-defined, 5 unused); merges best first.
+        Of byte pairs: tokens by id; types as in GGUF (1 normal, 3 control, 4 user-defined, 5 unused); merges best first.
         """
     def decode(
         self,
