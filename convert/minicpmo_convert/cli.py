@@ -137,8 +137,10 @@ def command(
     if pair is not None and voice:
         raise typer.BadParameter("--voice goes with CHECKPOINT_DIR or --requantize")
     is_split = layout is not None and layout.value != SINGLE
-    if is_split and (checkpoint is None or voice):
-        raise typer.BadParameter("--layout goes with CHECKPOINT_DIR, and without --voice")
+    if is_split and checkpoint is None:
+        raise typer.BadParameter("--layout goes with CHECKPOINT_DIR")
+    if voice and layout is not None and layout.value == "mmproj":
+        raise typer.BadParameter("--voice goes with another --layout: a pair does not speak")
     keeps_types = source is not None and type is None and bool(voice)
     if output is None and keeps_types:
         output = source
@@ -148,7 +150,7 @@ def command(
     try:
         voices = parse(voice or ())
         if checkpoint is not None and layout is not None and is_split:
-            size = write_folder(checkpoint, output, kind, layout.value, typer.echo, token2wav or ())
+            size = write_folder(checkpoint, output, kind, layout.value, typer.echo, token2wav or (), voices)
         elif checkpoint is not None:
             size = convert(checkpoint, output, kind, typer.echo, token2wav or (), voices)
         elif source is not None and keeps_types:

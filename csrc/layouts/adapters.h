@@ -24,6 +24,8 @@ struct FlowFiles {
 };
 void add_flow(Container& container, const FlowFiles& files);
 void add_vocoder(Container& container, const GgufFile& file);
+// As one more voice of the model, behind those of the supplement.
+void add_prompt_cache(Container& container, const GgufFile& file);
 // Everything, as it stands; its facts replace those that the others assumed.
 void add_supplement(Container& container, const GgufFile& file);
 

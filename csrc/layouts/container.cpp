@@ -13,6 +13,12 @@ void Container::set(std::string_view key, MetaValue value) {
     metadata_.insert_or_assign(std::string(key), std::move(value));
 }
 
+int64_t Container::count(std::string_view key) const {
+    const auto found = metadata_.find(key);
+    const auto* number = found == metadata_.end() ? nullptr : std::get_if<int64_t>(&found->second);
+    return number == nullptr ? 0 : *number;
+}
+
 size_t Container::first_region(const GgufFile& file) {
     const auto [found, is_new] = first_regions_.try_emplace(&file, regions_.size());
     if (is_new) regions_.insert(regions_.end(), file.regions().begin(), file.regions().end());

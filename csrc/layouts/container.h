@@ -19,7 +19,7 @@ public:
     explicit Container(const GgufFile& base);  // all its keys and tensors, under their own names
 
     void set(std::string_view key, MetaValue value);  // replaces
-    bool has(std::string_view key) const { return metadata_.contains(key); }
+    int64_t count(std::string_view key) const;        // an integer; 0 if there is none
     // A tensor of a file, under another name. `file` must live as long as this object does.
     void link(const GgufFile& file, const TensorInfo& tensor, std::string_view name);
     void add(RewrittenTensor tensor, std::string_view name);

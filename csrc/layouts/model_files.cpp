@@ -127,12 +127,13 @@ public:
         if (audio) add_audio(container, *audio);
         if (speech) add_speech(container, *speech);
         if (supplement) add_supplement(container, *supplement);
+        if (speech && speech->prompt_cache) add_prompt_cache(container, *speech->prompt_cache);
         return std::make_shared<const GgufFile>(std::move(container).build());
     }
 
 private:
     struct Speech {
-        FilePtr tts, projector, flow_encoder, flow_matching, flow_extra, vocoder;
+        FilePtr tts, projector, flow_encoder, flow_matching, flow_extra, vocoder, prompt_cache;
     };
     using Fits = bool (*)(const LlmTraits&, const GgufFile&);
 
@@ -169,6 +170,7 @@ private:
         speech.flow_matching = need(FileKind::flow_matching);
         speech.flow_extra = need(FileKind::flow_extra);
         speech.vocoder = need(FileKind::vocoder);
+        speech.prompt_cache = choose(FileKind::prompt_cache);
         if (missing.empty()) return speech;
         const std::string text = format("[files] expected {} beside a model of speech codes, got none ({})",
                                         missing, utf8_path(speech.tts->path()));

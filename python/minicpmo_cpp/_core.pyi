@@ -43,6 +43,7 @@ __all__: list[str] = [
     "encode_voice",
     "log_mel",
     "quantize",
+    "remember_voice",
     "resample",
     "sample_rate",
     "system_prompt",
@@ -903,6 +904,13 @@ def quantize(
 
     Returns:
         uint8 [n_row, row_bytes].
+    """
+
+def remember_voice(
+    model: Model, voice: Voice, n_steps: typing.SupportsInt | typing.SupportsIndex
+) -> dict[str, typing.Any]:
+    """
+    Voice -> dict of float32 arrays: what the flow keeps of it, in the layout of published files
     """
 
 def resample(

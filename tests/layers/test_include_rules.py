@@ -37,6 +37,8 @@ COMPOSED = {
     "dit": {"stream_cache"},
     "flow_matching": {"dit", "frame_cells", "stream_cache"},
     "flow": {"upsample_encoder", "dit", "flow_matching"},
+    "flow_memory": {"flow", "voice_cache"},
+    "voice": {"voice_cache"},
     "f0_predictor": {"causal_conv1d"},
     "hift": {"causal_conv1d"},
     "vocoder": {"hift", "harmonic_source", "f0_predictor"},

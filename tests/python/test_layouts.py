@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 from checkpoint_folder import Folder, needs_golden
 from gguf import GGUFReader, GGUFWriter
 from minicpmo_convert.cli import app
@@ -262,7 +263,7 @@ def test_half_files_differ_little_from_whole_ones(golden: Path, tmp_path: Path) 
     [
         ["--requantize", "a", "-o", "b", "--layout", "omni"],
         ["--merge", "a", "b", "-o", "c", "--layout", "mmproj"],
-        ["a", "-o", "b", "--layout", "omni", "--voice", "me=me.wav"],
+        ["a", "-o", "b", "--layout", "mmproj", "--voice", "me=me.wav"],
         ["a", "-o", "b", "--layout", "none"],
     ],
 )
@@ -310,3 +311,44 @@ def test_llama_cpp_sees_the_same(picture: str, golden: Path, tmp_path: Path) -> 
     theirs = np.load(tmp_path / "theirs.npy")
     ours = Model.load(llm).encode_image(pixels, max_slice_nums=1)[0]
     assert np.linalg.norm(theirs - ours) < 1e-2 * np.linalg.norm(ours)
+
+
+@pytest.fixture(scope="module")
+def with_voice(golden: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A published folder with a voice, as the flow remembers it and as a recording."""
+    folder = tmp_path_factory.mktemp("voice")
+    recording = np.sin(np.arange(16000) * 0.05) * 0.3
+    soundfile.write(folder / "me.wav", recording, 16000)
+    checkpoint = golden / "tiny-a" / "checkpoint"
+    write_folder(checkpoint, folder / "out", "f32", "omni", voices={"me": folder / "me.wav"})
+    return folder / "out"
+
+
+def test_a_remembered_voice_sounds_as_the_recording_does(with_voice: Path) -> None:
+    model = Model.load(with_voice, n_threads=2)
+    assert model.voices == ["me", "default"]
+    options = {"max_new_tokens": 12, "temperature": 0.0, "ignore_stop": True, "seed": 1, "audio": True}
+    heard = model.chat("Hi", voice="me", n_steps=5, voice_prompt=None, **options)  # type: ignore[call-overload]
+    recalled = model.chat("Hi", voice="default", voice_prompt=None, **options)  # type: ignore[call-overload]
+    assert len(recalled.audio) > 24000
+    np.testing.assert_array_equal(recalled.audio, heard.audio)
+
+
+def test_a_remembered_voice_wants_its_own_number_of_steps(with_voice: Path, tmp_path: Path) -> None:
+    model = Model.load(with_voice, n_threads=1)
+    with pytest.raises(ValueError, match=r"expected 5 steps of the flow, as the voice .*default.*, got 10"):
+        model.chat("Hi", audio=True, voice="default", n_steps=10, max_new_tokens=2)
+    with pytest.raises(ValueError, match="got one that lives in its model's flow"):
+        model.voice("default").save(tmp_path / "voice.gguf")
+    assert len(model.voice("default").codes) == 0
+
+
+def test_a_voice_of_another_flow_is_refused(
+    with_voice: Path, write_once: Callable[[str], Path], tmp_path: Path
+) -> None:
+    folder = shutil.copytree(write_once("tiny-b"), tmp_path / "other")
+    cache = Path("token2wav-gguf", "prompt_cache.gguf")
+    shutil.copy(with_voice / cache, folder / cache)
+    model = Model.load(folder, n_threads=1)
+    with pytest.raises(ValueError, match="expected a cache made by such a flow"):
+        model.chat("Hi", audio=True, voice="default", max_new_tokens=2)

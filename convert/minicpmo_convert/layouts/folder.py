@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from minicpmo_convert.convert import Conversion, Say, read_model
 from minicpmo_convert.error import check
 from minicpmo_convert.layouts.audio_file import audio_file
+from minicpmo_convert.layouts.prompt_cache import prompt_cache
 from minicpmo_convert.layouts.speech_files import projector_file, token2wav_files, tts_file
 from minicpmo_convert.layouts.split_file import SplitFile, header, llm_file
 from minicpmo_convert.layouts.vision_file import vision_file
+from minicpmo_convert.voices import encode, put, read_recordings
 from minicpmo_convert.writer import Output
 
 LAYOUTS = ("omni", "mmproj")
+_CACHE = "token2wav-gguf/prompt_cache.gguf"
 # Modules that the published layouts have no place for, or whose files cannot say all of it.
 _OURS = ("s3.", "spk.", "t2w.hift_causal.")
 
@@ -25,11 +28,15 @@ def write_folder(
     layout: str,
     say: Say = lambda line: None,
     token2wav: Sequence[Path] = (),
+    voices: Mapping[str, Path] | None = None,
 ) -> int:
     """Converts the checkpoint into files inside the folder `target`; returns their size in bytes.
 
     `type_name` is that of the language model; the other files are F16 as published, or F32 with f32.
+    `voices` are recordings by name: the first becomes the voice that llama.cpp-omni speaks with, and all are
+    in the supplement.
     """
+    recordings = read_recordings(voices or {})
     check(layout in LAYOUTS, f"[layout] expected one of {', '.join(LAYOUTS)}, got {layout!r} (--layout)")
     model = read_model(checkpoint, type_name, say, token2wav)
     check(
@@ -42,6 +49,15 @@ def write_folder(
     for file in _pair(model) if layout == "mmproj" else _set(model):
         size += file.write(target)
         say(f"{target / file.place}: {len(file.outputs)} tensors")
+    if recordings:
+        check(layout == "omni", f"[layout] expected voices in layout omni, got {layout} (--voice)")
+        made = encode(target, recordings)
+        cache = prompt_cache(target, made[0], _CACHE)
+        supplement = target / _supplement(model).place
+        size += cache.write(target) - supplement.stat().st_size
+        put(supplement, supplement, recordings, made)
+        size += supplement.stat().st_size
+        say(f"{target / _CACHE}: {recordings[0].name!r}")
     return size
 
 
