@@ -112,6 +112,12 @@ def command(
             metavar="DIR", help="With --merge: tokenizer files that replace the vocabulary of LLM_GGUF."
         ),
     ] = None,
+    imatrix: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Importance of inputs, of llama-imatrix, for types of fewer bits than 16."
+        ),
+    ] = None,
     voice: Annotated[
         list[str] | None,
         typer.Option(
@@ -141,6 +147,8 @@ def command(
         raise typer.BadParameter("--layout goes with CHECKPOINT_DIR")
     if voice and layout is not None and layout.value == "mmproj":
         raise typer.BadParameter("--voice goes with another --layout: a pair does not speak")
+    if imatrix is not None and (pair is not None or (source is not None and type is None)):
+        raise typer.BadParameter("--imatrix goes with CHECKPOINT_DIR, or with --requantize and --type")
     keeps_types = source is not None and type is None and bool(voice)
     if output is None and keeps_types:
         output = source
@@ -150,14 +158,16 @@ def command(
     try:
         voices = parse(voice or ())
         if checkpoint is not None and layout is not None and is_split:
-            size = write_folder(checkpoint, output, kind, layout.value, typer.echo, token2wav or (), voices)
+            size = write_folder(
+                checkpoint, output, kind, layout.value, typer.echo, token2wav or (), voices, imatrix
+            )
         elif checkpoint is not None:
-            size = convert(checkpoint, output, kind, typer.echo, token2wav or (), voices)
+            size = convert(checkpoint, output, kind, typer.echo, token2wav or (), voices, imatrix)
         elif source is not None and keeps_types:
             size = add_voices(source, output, voices)
             kind = "types as they were"
         elif source is not None:
-            size = requantize(source, output, kind, typer.echo, voices)
+            size = requantize(source, output, kind, typer.echo, voices, imatrix)
         else:
             assert pair is not None
             size = merge(*pair, output, tokenizer, lambda line: typer.echo(line, err=True))

@@ -893,6 +893,7 @@ def quantize(
     values: numpy.typing.NDArray[numpy.float32],
     type: str,
     n_threads: typing.SupportsInt | typing.SupportsIndex = 0,
+    importance: typing.Annotated[numpy.typing.ArrayLike, numpy.float32] | None = None,
 ) -> numpy.typing.NDArray[numpy.uint8]:
     """
     Rows of float32 as blocks of a ggml type.
@@ -901,6 +902,7 @@ def quantize(
         values: float32 [n_row, n_col], C-contiguous and finite; n_col a multiple of the type's block size.
         type: name of the type as ggml prints it, in any case: "q4_k", "q8_0", "f16".
         n_threads: threads to share the rows; 0 means all processors.
+        importance: float32 [n_col], 0 and above: errors in a column weigh as much. None weighs by the values.
 
     Returns:
         uint8 [n_row, row_bytes].

@@ -13,7 +13,6 @@ from minicpmo_convert.layouts.speech_files import projector_file, token2wav_file
 from minicpmo_convert.layouts.split_file import SplitFile, header, llm_file
 from minicpmo_convert.layouts.vision_file import vision_file
 from minicpmo_convert.voices import encode, put, read_recordings
-from minicpmo_convert.writer import Output
 
 LAYOUTS = ("omni", "mmproj")
 _CACHE = "token2wav-gguf/prompt_cache.gguf"
@@ -29,6 +28,7 @@ def write_folder(
     say: Say = lambda line: None,
     token2wav: Sequence[Path] = (),
     voices: Mapping[str, Path] | None = None,
+    imatrix: Path | None = None,
 ) -> int:
     """Converts the checkpoint into files inside the folder `target`; returns their size in bytes.
 
@@ -38,7 +38,7 @@ def write_folder(
     """
     recordings = read_recordings(voices or {})
     check(layout in LAYOUTS, f"[layout] expected one of {', '.join(LAYOUTS)}, got {layout!r} (--layout)")
-    model = read_model(checkpoint, type_name, say, token2wav)
+    model = read_model(checkpoint, type_name, say, token2wav, imatrix)
     check(
         not target.exists() or target.is_dir(),
         f"[layout] expected a folder to write into, got a file ({target})",
@@ -84,5 +84,5 @@ def _supplement(model: Conversion) -> SplitFile:
         if key.startswith("minicpmo."):
             keys.put(key, entry)
     tensors = [tensor for tensor in model.tensors if tensor.name.startswith(_OURS)]
-    outputs = [Output(tensor, model.type_of(tensor)) for tensor in tensors]
+    outputs = [model.output_of(tensor) for tensor in tensors]
     return SplitFile(f"{model.family.file_name}-supplement.gguf", keys, outputs)

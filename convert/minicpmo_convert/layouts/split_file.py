@@ -67,9 +67,9 @@ def llm_file(model: Conversion) -> SplitFile:
     keys.u32("general.quantization_version", GGML_QUANT_VERSION)
     keys.u32("general.file_type", model.recipe.file_type)
     for key, entry in model.keys.items():
-        if key.startswith((f"{model.family.llm_arch}.", "tokenizer.")):
+        if key.startswith((f"{model.family.llm_arch}.", "tokenizer.", "quantize.")):
             keys.put(key, entry)
     ours = ("token_embd.", "blk.", "output")
     tensors = [tensor for tensor in model.tensors if tensor.name.startswith(ours)]
     place = f"{model.family.file_name}-{model.recipe.name.upper()}.gguf"
-    return SplitFile(place, keys, [Output(tensor, model.type_of(tensor)) for tensor in tensors])
+    return SplitFile(place, keys, [model.output_of(tensor) for tensor in tensors])
