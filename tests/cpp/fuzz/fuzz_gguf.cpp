@@ -102,15 +102,18 @@ void talk(const std::shared_ptr<const Model>& model) {
     }
 }
 
-// A voice of a recording, and the first tokens of an answer in that voice, or in the file's own.
+// A voice of a recording, and the first tokens of an answer in that voice, or in one of the file: the one
+// that its flow remembers, if there is such.
 void speak(const std::shared_ptr<const Model>& model) {
     std::vector<float> sound(9000);
     for (size_t i = 0; i < sound.size(); ++i) sound[i] = 0.002F * static_cast<float>(i * 37 % 211) - 0.2F;
     Workspace workspace(model->backend());
     const SpeechModel& speech = model->speech();
-    const Voice voice =
-        speech.can_clone() ? speech.voice_encoder().encode(sound, "", workspace) : speech.voice("");
-    SpeechDecoder decoder(model, voice, {.n_step = 2});
+    Voice voice = speech.can_clone() ? speech.voice_encoder().encode(sound, "", workspace) : speech.voice("");
+    for (const Voice& stored : speech.voices()) {
+        if (stored.cache != nullptr) voice = stored;
+    }
+    SpeechDecoder decoder(model, voice, {.n_step = voice.cache != nullptr ? 0 : 2});
     Session session(model, {});
     const Message message{Role::user, {{PartKind::text, "Hello", {}, {}}}};
     session.prefill(std::span(&message, 1), {});
