@@ -42,7 +42,9 @@ app = typer.Typer(cls=_Commands, add_completion=False, pretty_exceptions_enable=
 
 @app.command("inspect")
 def inspect_files(
-    files: Annotated[list[Path], typer.Argument(metavar="GGUF...", help="Files of any layout.")],
+    files: Annotated[
+        list[Path], typer.Argument(metavar="GGUF...", help="Files of any layout, or folders of them.")
+    ],
 ) -> None:
     """Print what GGUF files are: modules, types, sizes, and what each can do."""
     try:

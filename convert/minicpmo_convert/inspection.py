@@ -58,7 +58,17 @@ class Module:
 
 
 def inspect(path: Path) -> Iterator[str]:
-    """The lines that tell of a file. Raises ConvertError for what is no sound GGUF file."""
+    """The lines that tell of a file, or of those in a folder. Raises ConvertError for no sound GGUF file."""
+    if path.is_dir():
+        files = sorted(path.rglob("*.gguf"))
+        check(len(files) > 0, f"[inspect] expected GGUF files in {path}, got none")
+        for file in files:
+            yield from _inspect_file(file)
+    else:
+        yield from _inspect_file(path)
+
+
+def _inspect_file(path: Path) -> Iterator[str]:
     check(path.is_file(), f"[inspect] expected a GGUF file, got {path}")
     file = GgufFile(path)
     kind = classify({tensor.name for tensor in file.tensors}, file.keys.get)

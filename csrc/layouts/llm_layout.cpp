@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <utility>
 
 #include "layouts/adapters.h"
 
@@ -45,6 +46,8 @@ constexpr Role kRoles[] = {
     {"chunk_tts_bos", "<|chunk_tts_bos|>"},
     {"chunk_tts_eos", "<|chunk_tts_eos|>"},
 };
+constexpr const char* kTokenTypes = "tokenizer.ggml.token_type";
+constexpr int64_t kControl = 3, kUserDefined = 4;  // of these
 constexpr const char* kStops[] = {"<|im_end|>", "<|endoftext|>"};
 
 int64_t find_token(const std::vector<std::string>& tokens, std::string_view token) {
@@ -100,10 +103,16 @@ void add_llm_facts(Container& container, const GgufFile& file) {
     container.set("general.architecture", std::string("minicpmo"));
     container.set("minicpmo.version", int64_t{1});
     container.set("minicpmo.llm.arch", llm.arch);
+    auto types = file.get_or<std::vector<int64_t>>(kTokenTypes, {});
     for (const Role& role : kRoles) {
         const int64_t id = find_token(llm.tokens, role.token);
-        if (id >= 0) container.set(std::string("minicpmo.tokens.") + role.name, id);
+        if (id < 0) continue;
+        container.set(std::string("minicpmo.tokens.") + role.name, id);
+        // Whatever type its writer gave it, a token with a role is a special one.
+        if (std::cmp_less(id, types.size()) && types[static_cast<size_t>(id)] != kUserDefined)
+            types[static_cast<size_t>(id)] = kControl;
     }
+    if (!types.empty()) container.set(kTokenTypes, std::move(types));
     // What the file calls its end may be that of a base model.
     std::vector<int64_t> stops;
     for (const char* token : kStops) {

@@ -139,6 +139,8 @@ def chat(
     Without a question, at a terminal, it chats. minicpmo-cli duplex --help: listening and speaking at once.
     """
     _check_task(task, prompt, audio)
+    if model is None and any((mmproj, audio_model, tts_model, projector, token2wav)):
+        raise typer.BadParameter("expected the language model of these files, got none", param_hint="--model")
     speech = SpeechArguments(output, play, ref_audio, voice, mode, lang, _text(speak), speech_steps)
     speech.check(
         has_question=prompt is not None or task is not None,

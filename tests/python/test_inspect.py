@@ -77,8 +77,10 @@ def test_the_command_prints_files_and_refuses_others_in_a_line(single: Path, tmp
     done = CliRunner().invoke(app, ["inspect", str(single), str(single)])
     assert done.exit_code == 0
     assert done.stdout.count("a whole model") == 2
+    done = CliRunner().invoke(app, ["inspect", str(single.parent)])
+    assert done.stdout.count("a whole model") == 1
     (tmp_path / "odd\n.gguf").write_bytes(b"text")
-    for path in (tmp_path, tmp_path / "none", tmp_path / "odd\n.gguf"):
+    for path in (tmp_path / "checkpoint", tmp_path / "none", tmp_path / "odd\n.gguf"):
         done = CliRunner().invoke(app, ["inspect", str(path)])
         assert done.exit_code == 1
         assert done.stderr.count("\n") == 1

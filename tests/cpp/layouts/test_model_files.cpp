@@ -14,12 +14,14 @@ using namespace minicpmo;
 
 namespace {
 
-// 4 features wide, with the tokens of pictures.
+// 2 features wide, with the tokens of pictures.
 GgufBuilder llm() {
     GgufBuilder builder;
     builder.add("general.architecture", "qwen3");
-    builder.array("tokenizer.ggml.tokens", std::vector<std::string>{"<image>", "<|im_end|>"});
-    builder.tensor({.name = "token_embd.weight", .dims = {4, 2}});
+    builder.array("tokenizer.ggml.tokens",
+                  std::vector<std::string>{"<image>", "<|im_end|>", "</image>", "a"});
+    builder.array("tokenizer.ggml.token_type", std::vector<int32_t>{1, 3, 4, 1});
+    builder.tensor({.name = "token_embd.weight", .dims = {2, 4}});
     return builder;
 }
 
@@ -95,6 +97,8 @@ TEST_CASE("a supplement's facts and tensors join, and tokens get their roles") {
         CHECK(file->get<int64_t>("minicpmo.audio.pool_step") == 2);
         CHECK(file->get<int64_t>("minicpmo.tokens.im_end") == 1);
         CHECK(file->get<std::vector<int64_t>>("minicpmo.tokens.stop") == std::vector<int64_t>{1});
+        CHECK(file->get<std::vector<int64_t>>("tokenizer.ggml.token_type") ==
+              std::vector<int64_t>{3, 3, 4, 1});
         CHECK_FALSE(file->has("general.name"));
         CHECK(file->find_tensor("s3.x") != nullptr);
         CHECK(file->find_tensor("token_embd.weight") != nullptr);
