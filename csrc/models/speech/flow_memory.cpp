@@ -53,15 +53,14 @@ struct HeadPlaces {
     }
 };
 
-// Row t is taken from row t * stride of the cache; `half`: 0 keys, 1 values.
-std::vector<float> gather(const Array<float>& cache, const HeadPlaces& places, int64_t n_row, int64_t stride,
-                          int64_t half) {
+// The first n_row rows; `half`: 0 keys, 1 values.
+std::vector<float> gather(const Array<float>& cache, const HeadPlaces& places, int64_t n_row, int64_t half) {
     std::vector<float> rows;
     rows.reserve(static_cast<size_t>(n_row * places.n_head * places.d_head));
     for (int64_t t = 0; t < n_row; ++t) {
         for (int64_t h = 0; h < places.n_head; ++h) {
-            const auto from = cache.data.begin() + static_cast<std::ptrdiff_t>(places.offset(h, t * stride)) +
-                              half * places.d_head;
+            const auto from =
+                cache.data.begin() + static_cast<std::ptrdiff_t>(places.offset(h, t)) + half * places.d_head;
             rows.insert(rows.end(), from, from + places.d_head);
         }
     }
@@ -91,39 +90,22 @@ void check_shape(const Array<float>& array, const std::vector<int64_t>& shape, c
         "[voice] expected finite numbers in a cache, got others ({})", what);
 }
 
-// In a layer at the rate of codes: whether its rows are followed by themselves, or each by its double.
-int64_t stride_of_doubles(const Array<float>& cache, const Sizes& sizes) {
-    const int64_t n_frame = cache.dim(1), n_code = n_frame / sizes.up_rate, width = cache.dim(0);
-    const auto row = [&](int64_t t) { return cache.data.begin() + static_cast<std::ptrdiff_t>(t * width); };
-    const auto equal = [&](int64_t a, int64_t b) { return std::equal(row(a), row(a) + width, row(b)); };
-    bool is_behind = true, is_beside = true;
-    for (int64_t t = 0; t < n_code; ++t) {
-        is_behind &= equal(t, n_code + t);
-        is_beside &= equal(sizes.up_rate * t, sizes.up_rate * t + 1);
-    }
-    check<ArgumentError>(is_behind || is_beside,
-                         "[voice] expected a cache whose encoder's rows come twice, got others");
-    return is_behind ? 1 : sizes.up_rate;
-}
-
 void recall_encoder(const Sizes& sizes, const VoiceCache& cache, UpsampleEncoderState& state) {
     const Array<float>& all = cache.encoder_keys_values;
     const int64_t n_frame = all.dim(1), n_code = n_frame / sizes.up_rate;
-    const int64_t stride = stride_of_doubles(all, sizes);
-    const auto fill = [&](ConformerState& layers, int64_t first, int64_t n_layer, int64_t n_row,
-                          int64_t step) {
+    const auto fill = [&](ConformerState& layers, int64_t first, int64_t n_layer, int64_t n_row) {
         layers.keys_values.set_n_row(n_row);
         layers.n_cached = static_cast<int>(n_row);
         for (int64_t i = 0; i < n_layer; ++i) {
             const HeadPlaces places{sizes.d_head, sizes.n_head, n_frame, (first + i) * sizes.n_head};
             for (const int64_t half : {0, 1}) {
                 write_rows(layers.keys_values[static_cast<int>(2 * i + half)],
-                           gather(all, places, n_row, step, half));
+                           gather(all, places, n_row, half));
             }
         }
     };
-    fill(state.layers, 0, sizes.n_layer, n_code, stride);
-    fill(state.up_layers, sizes.n_layer, sizes.n_up_layer, n_frame, 1);
+    fill(state.layers, 0, sizes.n_layer, n_code);  // their doubles follow
+    fill(state.up_layers, sizes.n_layer, sizes.n_up_layer, n_frame);
 
     const auto columns = [&](int64_t begin, int64_t n, int64_t step) {
         std::vector<float> values;
@@ -187,8 +169,7 @@ void recall_estimator(const Sizes& sizes, const VoiceCache& cache, FlowMatchingS
                 static_cast<size_t>(n_branch * sizes.n_context_dit * sizes.n_embd_dit));
             for (int64_t b = 0; b < n_branch; ++b) {
                 const HeadPlaces places = estimator_places(sizes, n_frame, n_slot, slot, b);
-                const std::vector<float> branch =
-                    gather(cache.estimator_keys_values, places, n_frame, 1, half);
+                const std::vector<float> branch = gather(cache.estimator_keys_values, places, n_frame, half);
                 for (int64_t t = 0; t < n_frame; ++t)
                     std::copy_n(branch.begin() + t * width, width, rows.begin() + (t * n_branch + b) * width);
                 for (int64_t t = 0; t < sizes.n_context_dit; ++t) {

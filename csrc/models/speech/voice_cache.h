@@ -12,8 +12,8 @@ struct VoiceCache {
     // What convolutions saw last, [n_embd, n]: codes for the one that looks back, then mel frames for the
     // upsampling one.
     Array<float> encoder_contexts;
-    // [2 * d_head, n_frame, n_head, n_layer + n_up_layer]: layers at the rate of codes hold half as many rows
-    // and these twice.
+    // [2 * d_head, n_frame, n_head, n_layer + n_up_layer]: layers at the rate of codes hold half as many
+    // rows, all of them twice.
     Array<float> encoder_keys_values;
     // Of each step and layer, with the conditions and without: [2 * n_embd, n, n_step * n_layer, 2], both
     // convolutions side by side.

@@ -369,25 +369,6 @@ TEST_CASE("a voice is recalled as it was remembered") {
     }
 }
 
-TEST_CASE("a cache whose rows lie beside their doubles is one, too") {
-    Fixture f;
-    VoiceCache cache = remember_voice(*f.flow, f.start(9));
-    const std::vector<float> speaker = make_prompt(9).speaker;
-    FlowState expected = recall_voice(*f.flow, cache, speaker, *f.workspace);
-    const Array<float> behind = cache.encoder_keys_values;
-    const int64_t width = behind.dim(0), n_frame = behind.dim(1);
-    const int64_t n_slot = behind.dim(2) * f.flow->config().encoder.n_layer;
-    for (int64_t row = 0; row < n_slot * n_frame; ++row) {
-        const int64_t from = row / n_frame * n_frame + row % n_frame / 2;
-        std::copy_n(behind.data.begin() + from * width, width,
-                    cache.encoder_keys_values.data.begin() + row * width);
-    }
-    FlowState recalled = recall_voice(*f.flow, cache, speaker, *f.workspace);
-    CHECK(f.next(recalled, 28, 1).data == f.next(expected, 28, 1).data);
-    cache.encoder_keys_values.data[1] += 1.0F;
-    CHECK_THROWS_AS(recall_voice(*f.flow, cache, speaker, *f.workspace), ArgumentError);
-}
-
 TEST_CASE("caches of other flows are refused") {
     Fixture f;
     const VoiceCache sound = remember_voice(*f.flow, f.start(9));
