@@ -1,6 +1,6 @@
 #include "core/metadata_keys.h"
 #include "layouts/adapters.h"
-#include "layouts/name_map.h"
+#include "layouts/name_pairs.h"
 
 namespace minicpmo {
 

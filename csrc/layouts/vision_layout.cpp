@@ -4,7 +4,7 @@
 #include "core/mapped_file.h"
 #include "core/metadata_keys.h"
 #include "layouts/adapters.h"
-#include "layouts/name_map.h"
+#include "layouts/name_pairs.h"
 
 namespace minicpmo {
 

@@ -3,7 +3,7 @@
 #include "base/error.h"
 #include "core/mapped_file.h"
 #include "layouts/adapters.h"
-#include "layouts/name_map.h"
+#include "layouts/name_pairs.h"
 
 namespace minicpmo {
 

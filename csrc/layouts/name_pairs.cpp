@@ -1,4 +1,4 @@
-#include "layouts/name_map.h"
+#include "layouts/name_pairs.h"
 
 #include <utility>
 

@@ -1,5 +1,5 @@
 #pragma once
-// NameMap: what tensors of a published file are called there and in our schema.
+// Pairs of names: what tensors of a published file are called there and in our schema.
 
 #include <span>
 #include <string>
