@@ -1,4 +1,7 @@
-"""The command line: `minicpmo-convert CHECKPOINT_DIR -o out.gguf`, or --requantize or --merge instead."""
+"""The command line: `minicpmo-convert CHECKPOINT_DIR -o out.gguf`, or --requantize or --merge instead.
+
+`minicpmo-convert inspect FILE` says what a file is.
+"""
 
 from __future__ import annotations
 
@@ -6,23 +9,53 @@ import signal
 from enum import Enum
 from pathlib import Path
 from types import FrameType
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
+from typer.core import TyperGroup
 
 from minicpmo_convert.convert import convert
 from minicpmo_convert.error import ConvertError
+from minicpmo_convert.inspection import inspect
+from minicpmo_convert.layouts.folder import LAYOUTS, write_folder
 from minicpmo_convert.merge import merge
 from minicpmo_convert.recipe import RECIPES
 from minicpmo_convert.requantize import requantize
 from minicpmo_convert.voices import add_voices, parse
 
 TypeName = Enum("TypeName", {name: name for name in RECIPES}, type=str)  # type: ignore[misc]
+SINGLE = "single"
+LayoutName = Enum("LayoutName", {name: name for name in (SINGLE, *LAYOUTS)}, type=str)  # type: ignore[misc]
 DEFAULT = "q4_k_m"
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
-@app.command()
+class _Commands(TyperGroup):
+    """Arguments that name no command are those of `convert`, which most people want."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        named = args and args[0] in self.commands
+        return super().parse_args(ctx, args if named else ["convert", *args])
+
+
+app = typer.Typer(cls=_Commands, add_completion=False, pretty_exceptions_enable=False)
+
+
+@app.command("inspect")
+def inspect_files(
+    files: Annotated[
+        list[Path], typer.Argument(metavar="GGUF...", help="Files of any layout, or folders of them.")
+    ],
+) -> None:
+    """Print what GGUF files are: modules, types, sizes, and what each can do."""
+    try:
+        for file in files:
+            for line in inspect(file):
+                typer.echo(line)
+    except (ConvertError, OSError, MemoryError) as error:
+        _stop(str(error) or error.__class__.__name__, 1)
+
+
+@app.command("convert", epilog="minicpmo-convert inspect FILE says what a file is.")
 def command(
     checkpoint: Annotated[
         Path | None,
@@ -36,7 +69,15 @@ def command(
         typer.Option(
             "--output",
             "-o",
-            help="GGUF file to write; without it, --requantize IN_GGUF --voice adds to IN_GGUF itself.",
+            help="GGUF file to write, or folder with --layout; without it, --requantize IN_GGUF --voice adds "
+            "to IN_GGUF itself.",
+        ),
+    ] = None,
+    layout: Annotated[
+        LayoutName | None,
+        typer.Option(
+            help="One file, or a folder of files: for llama.cpp-omni, or the pair that llama.cpp takes.",
+            show_default=SINGLE,
         ),
     ] = None,
     type: Annotated[
@@ -73,6 +114,12 @@ def command(
             metavar="DIR", help="With --merge: tokenizer files that replace the vocabulary of LLM_GGUF."
         ),
     ] = None,
+    imatrix: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Importance of inputs, of llama-imatrix, for types of fewer bits than 16."
+        ),
+    ] = None,
     voice: Annotated[
         list[str] | None,
         typer.Option(
@@ -97,6 +144,13 @@ def command(
         raise typer.BadParameter("--token2wav goes with CHECKPOINT_DIR")
     if pair is not None and voice:
         raise typer.BadParameter("--voice goes with CHECKPOINT_DIR or --requantize")
+    is_split = layout is not None and layout.value != SINGLE
+    if is_split and checkpoint is None:
+        raise typer.BadParameter("--layout goes with CHECKPOINT_DIR")
+    if voice and layout is not None and layout.value == "mmproj":
+        raise typer.BadParameter("--voice goes with another --layout: a pair does not speak")
+    if imatrix is not None and (pair is not None or (source is not None and type is None)):
+        raise typer.BadParameter("--imatrix goes with CHECKPOINT_DIR, or with --requantize and --type")
     keeps_types = source is not None and type is None and bool(voice)
     if output is None and keeps_types:
         output = source
@@ -105,13 +159,17 @@ def command(
     kind = type.value if type is not None else DEFAULT
     try:
         voices = parse(voice or ())
-        if checkpoint is not None:
-            size = convert(checkpoint, output, kind, typer.echo, token2wav or (), voices)
+        if checkpoint is not None and layout is not None and is_split:
+            size = write_folder(
+                checkpoint, output, kind, layout.value, typer.echo, token2wav or (), voices, imatrix
+            )
+        elif checkpoint is not None:
+            size = convert(checkpoint, output, kind, typer.echo, token2wav or (), voices, imatrix)
         elif source is not None and keeps_types:
             size = add_voices(source, output, voices)
             kind = "types as they were"
         elif source is not None:
-            size = requantize(source, output, kind, typer.echo, voices)
+            size = requantize(source, output, kind, typer.echo, voices, imatrix)
         else:
             assert pair is not None
             size = merge(*pair, output, tokenizer, lambda line: typer.echo(line, err=True))

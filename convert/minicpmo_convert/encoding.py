@@ -47,15 +47,18 @@ def decode(blocks: Blocks, name: str, n_col: int) -> Values:
     return values
 
 
-def encode(values: Values, name: str) -> Blocks:
-    """float32 [n_row, n_col] -> uint8 [n_row, row_bytes]; the values must be finite and within the type."""
+def encode(values: Values, name: str, importance: Values | None = None) -> Blocks:
+    """float32 [n_row, n_col] -> uint8 [n_row, row_bytes]; the values must be finite and within the type.
+
+    `importance`, float32 [n_col], says whose errors weigh more; types without blocks have no use for it.
+    """
     if name == "bf16":
         bits = values.view(np.uint32)
         nearest_even = bits + (np.uint32(0x7FFF) + ((bits >> 16) & 1))
         return (nearest_even >> 16).astype(PLAIN[name]).view(np.uint8)
     if name in PLAIN:
         return values.astype(PLAIN[name]).view(np.uint8)
-    blocks: Blocks = _ggml().quantize(values, name)
+    blocks: Blocks = _ggml().quantize(values, name, importance=importance)
     return blocks
 
 

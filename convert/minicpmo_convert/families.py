@@ -48,6 +48,7 @@ TOKENS = {
 class Family:
     model: str  # minicpmo.model
     title: str  # general.name
+    file_name: str  # what published files begin with
     architecture: str
     llm_arch: str
     slice_style: str
@@ -66,6 +67,7 @@ class Family:
 O_4_5 = Family(
     model="o-4.5",
     title="MiniCPM-o 4.5",
+    file_name="MiniCPM-o-4_5",
     architecture="minicpmo",
     llm_arch="qwen3",
     slice_style="2.6",

@@ -37,6 +37,9 @@ class Metadata:
     def u32(self, key: str, value: int) -> None:
         self.put(key, Entry(value, Type.UINT32))
 
+    def i32(self, key: str, value: int) -> None:
+        self.put(key, Entry(value, Type.INT32))
+
     def f32(self, key: str, value: float) -> None:
         self.put(key, Entry(value, Type.FLOAT32))
 

@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TypeAlias
 
 from minicpmo_convert.encoding import F16_MAX, block_size
 from minicpmo_convert.tensor import Tensor
 
 # A row that a type's blocks do not divide takes the next one.
 _FALLBACK = {
+    "q2_k": "q4_0",
+    "q3_k": "q4_0",
+    "iq4_xs": "iq4_nl",
     "q4_k": "q5_0",
     "q5_k": "q5_1",
     "q6_k": "q8_0",
     "q4_0": "f16",
+    "q4_1": "f16",
+    "iq4_nl": "f16",
     "q5_0": "f16",
     "q5_1": "f16",
     "q8_0": "f16",
 }
-_LAYER = re.compile(r"blk\.([0-9]+)\.(attn_v|ffn_down)\.weight")
+_LAYER = re.compile(r"blk\.([0-9]+)\.(attn_v|attn_output|ffn_down)\.weight")
 _LLM = re.compile(r"(blk\.[0-9]+\.|token_embd\.|output\.|output_norm\.)")
 # No matrix products of blocks.
 _TABLES = ("v.patch_embd.weight", "v.position_embd.weight", "a.conv1.weight", "a.conv2.weight")
@@ -33,6 +40,26 @@ _SPEECH_EXACT = re.compile(r"t2w\.hift|s3\.quant\.|s3\..*\.attn_fsmn\.|t2w\..*\.
 _TEXT = "tts.emb_text.weight"
 _PREFIXES = ("v.", "resampler.", "a.", "mm.a.", "tts.", "t2w.", "s3.", "spk.")
 
+Where: TypeAlias = Callable[[int, int], bool]  # (layer, layers) -> whether it is one of them
+
+
+def _all(layer: int, n_layer: int) -> bool:
+    return True
+
+
+def is_sensitive(layer: int, n_layer: int) -> bool:
+    """The first and last eighth of the layers, and every third between them."""
+    eighth = n_layer // 8
+    return layer < eighth or layer >= 7 * n_layer // 8 or (layer - eighth) % 3 == 2
+
+
+def _first(count: int) -> Where:
+    return lambda layer, n_layer: layer < count
+
+
+def _first_part(parts: int) -> Where:
+    return lambda layer, n_layer: layer < n_layer // parts
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -43,7 +70,9 @@ class Recipe:
     table: str = "f16"
     text: str | None = None  # embeddings of text in the model of speech codes, where they differ from media
     output: str | None = None  # the language model's head, where it differs
-    sensitive: str | None = None  # attn_v and ffn_down of the layers that matter most, where they differ
+    # Matrices of layers that differ: the first type whose layers these are. As llama-quantize mixes them for
+    # models where four or more heads share their keys and values.
+    layers: Mapping[str, tuple[tuple[str, Where], ...]] = field(default_factory=dict)
     media_file_type: int = 7
 
     def file_type_of(self, module: str) -> int:
@@ -53,6 +82,7 @@ class Recipe:
         return self.file_type if module == "llm" else self.media_file_type
 
 
+_MEDIUM = {name: (("q6_k", is_sensitive),) for name in ("attn_v", "ffn_down")}
 RECIPES = {
     recipe.name: recipe
     for recipe in (
@@ -60,10 +90,54 @@ RECIPES = {
         Recipe("f16", 1, "f16", "f16", media_file_type=1),
         Recipe("bf16", 32, "bf16", "bf16", media_file_type=32),
         Recipe("q8_0", 7, "q8_0", "q8_0"),
-        Recipe("q4_0", 2, "q4_0", "q8_0", text="q4_0", output="q6_k"),
-        Recipe("q4_k_m", 15, "q4_k", "q8_0", output="q6_k", sensitive="q6_k"),
-        Recipe("q5_k_m", 17, "q5_k", "q8_0", output="q6_k", sensitive="q6_k"),
         Recipe("q6_k", 18, "q6_k", "q8_0"),
+        Recipe("q5_k_m", 17, "q5_k", "q8_0", output="q6_k", layers=_MEDIUM),
+        Recipe("q5_k_s", 16, "q5_k", "q8_0", output="q6_k"),
+        Recipe("q5_1", 9, "q5_1", "q8_0", output="q6_k"),
+        Recipe("q5_0", 8, "q5_0", "q8_0", output="q6_k"),
+        Recipe("q4_k_m", 15, "q4_k", "q8_0", output="q6_k", layers=_MEDIUM),
+        Recipe(
+            *("q4_k_s", 14, "q4_k", "q8_0"),
+            output="q6_k",
+            layers={"attn_v": (("q5_k", _first(4)),), "ffn_down": (("q5_k", _first_part(8)),)},
+        ),
+        Recipe("q4_1", 3, "q4_1", "q8_0", output="q6_k"),
+        Recipe("q4_0", 2, "q4_0", "q8_0", text="q4_0", output="q6_k"),
+        *(
+            Recipe(
+                *(name, file_type, name, "q8_0"),
+                output="q6_k",
+                layers={"attn_v": (("q5_k", _all),), "ffn_down": (("q5_k", _first_part(8)),)},
+            )
+            for name, file_type in (("iq4_nl", 25), ("iq4_xs", 30))
+        ),
+        Recipe(
+            *("q3_k_l", 13, "q3_k", "q8_0"),
+            text="q4_0",
+            output="q6_k",
+            layers={name: (("q5_k", _all),) for name in ("attn_v", "ffn_down", "attn_output")},
+        ),
+        Recipe(
+            *("q3_k_m", 12, "q3_k", "q8_0"),
+            text="q4_0",
+            output="q6_k",
+            layers={
+                "attn_v": (("q5_k", _first(2)), ("q4_k", _all)),
+                "ffn_down": (("q5_k", _first_part(16)), ("q4_k", _all)),
+                "attn_output": (("q4_k", _all),),
+            },
+        ),
+        Recipe("q3_k_s", 11, "q3_k", "q8_0", text="q4_0", output="q6_k"),
+        Recipe(
+            *("q2_k", 10, "q2_k", "q8_0"),
+            text="q4_0",
+            output="q6_k",
+            layers={
+                "attn_v": (("q4_k", _all),),
+                "ffn_down": (("q3_k", _all),),
+                "attn_output": (("q3_k", _all),),
+            },
+        ),
     )
 }
 
@@ -71,12 +145,6 @@ RECIPES = {
 def knows(name: str) -> bool:
     """Whether the tensor belongs to a component that recipes speak of."""
     return _LLM.match(name) is not None or name.startswith(_PREFIXES)
-
-
-def is_sensitive(layer: int, n_layer: int) -> bool:
-    """The first and last eighth of the layers, and every third between them."""
-    eighth = n_layer // 8
-    return layer < eighth or layer >= 7 * n_layer // 8 or (layer - eighth) % 3 == 2
 
 
 def type_of(recipe: Recipe, tensor: Tensor, n_layer: int, tied: bool) -> str:
@@ -100,6 +168,6 @@ def _wanted(recipe: Recipe, tensor: Tensor, n_layer: int, tied: bool) -> str:
     if tensor.name == ("token_embd.weight" if tied else "output.weight"):
         return recipe.output or recipe.llm
     layer = _LAYER.fullmatch(tensor.name)
-    if layer and recipe.sensitive and is_sensitive(int(layer[1]), n_layer):
-        return recipe.sensitive
-    return recipe.llm
+    choices = recipe.layers.get(layer[2], ()) if layer else ()
+    here = int(layer[1]) if layer else 0
+    return next((kind for kind, where in choices if where(here, n_layer)), recipe.llm)

@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from minicpmo_convert import recipe as recipes
-from minicpmo_convert.convert import MODULES, VERSION, Say
+from minicpmo_convert.convert import MODULES, VERSION, Say, write_imatrix_keys
 from minicpmo_convert.encoding import PLAIN
 from minicpmo_convert.error import ConvertError, check
 from minicpmo_convert.gguf_file import ALIGNMENT, GgufFile
+from minicpmo_convert.imatrix import importance_of, read_imatrix
 from minicpmo_convert.metadata import Metadata
 from minicpmo_convert.recipe import RECIPES, Recipe
 from minicpmo_convert.voices import read_recordings, write_with
@@ -22,10 +23,12 @@ def requantize(
     type_name: str,
     say: Say = lambda line: None,
     voices: Mapping[str, Path] | None = None,
+    imatrix: Path | None = None,
 ) -> int:
     """Writes `source` again with its matrices in another type; returns the size of the new file in bytes.
 
     `voices` are recordings by name: the file's voices, which stay, are joined or replaced by these.
+    `imatrix` is as in convert().
     """
     check(type_name in RECIPES, f"[recipe] expected one of {', '.join(RECIPES)}, got {type_name!r} (--type)")
     recipe = RECIPES[type_name]
@@ -33,6 +36,7 @@ def requantize(
     same = target.exists() and target.samefile(source)
     check(not same, f"[requantize] expected an output other than the input, got {target}")
     recordings = read_recordings(voices or {})
+    importance = read_imatrix(imatrix) if imatrix is not None else {}
     file = GgufFile(source)
     n_layer = _read_layer_count(file)
 
@@ -40,13 +44,14 @@ def requantize(
     outputs = []
     for tensor in file.tensors:
         known = recipes.knows(tensor.name)
-        outputs.append(
-            Output(tensor, recipes.type_of(recipe, tensor, n_layer, tied) if known else tensor.type)
-        )
+        kind = recipes.type_of(recipe, tensor, n_layer, tied) if known else tensor.type
+        outputs.append(Output(tensor, kind, importance_of(importance, tensor.name, tensor.n_col)))
     again = sum(o.type != o.tensor.type and o.tensor.type not in PLAIN for o in outputs)
     if again:
         say(f"{again} tensors are quantized already and lose precision twice: better convert the checkpoint")
-    write_with(target, _keys(file, recipe), outputs, recordings)
+    keys = _keys(file, recipe)
+    write_imatrix_keys(keys, imatrix, importance)
+    write_with(target, keys, outputs, recordings)
     return target.stat().st_size
 
 

@@ -96,6 +96,40 @@ class Tensor:
 
         return replace(self, shape=(n_out, n_tap * n_in), read=read)
 
+    def taps_last(self, n_tap: int) -> Tensor:
+        """The other way round of taps_first."""
+        n_out, n_col = self.shape
+        n_in = n_col // n_tap
+        item = np.dtype(f"u{row_bytes(self.type, 1)}")
+
+        def read(first: int, count: int) -> Blocks:  # rows of taps: n_in of them are one of the matrix
+            begin, end = first // n_in, -(-(first + count) // n_in)
+            matrix: NDArray[np.unsignedinteger] = self.read(begin, end - begin).view(item)
+            rows = matrix.reshape(end - begin, n_tap, n_in).swapaxes(1, 2).reshape(-1, n_tap)
+            offset = first - begin * n_in
+            return np.ascontiguousarray(rows[offset : offset + count]).view(np.uint8)
+
+        return replace(self, shape=(n_out, n_in, n_tap), read=read)
+
+    def as_column(self) -> Tensor:
+        """A vector as a matrix of rows of one value. Only for a plain type."""
+        width = row_bytes(self.type, 1)
+
+        def read(first: int, count: int) -> Blocks:
+            return self.read(0, 1).reshape(-1, width)[first : first + count]
+
+        return replace(self, shape=(self.n_col, 1), read=read)
+
+    def halves_to_neighbours(self, n_head: int) -> Tensor:
+        """Rows of a matrix of queries or keys, so that those that RoPE turns together lie side by side."""
+        d_half = self.n_row // n_head // 2
+        order = np.arange(self.n_row).reshape(n_head, 2, d_half).swapaxes(1, 2).reshape(-1)
+
+        def read(first: int, count: int) -> Blocks:
+            return np.concatenate([self.read(int(row), 1) for row in order[first : first + count]])
+
+        return replace(self, read=read)
+
 
 class Source(Protocol):
     """Where tensors come from: a checkpoint folder or a file of torch.save."""

@@ -92,7 +92,7 @@ def _check_name(name: str) -> None:
 
 
 def _read_samples(path: Path) -> NDArray[np.float32]:
-    _core()
+    open_core()
     from minicpmo_cpp.audio import to_samples
 
     try:
@@ -113,7 +113,12 @@ def _check_modules(keys: Metadata, path: Path) -> None:
 
 
 def _add(source: Path, target: Path, recordings: Sequence[Recording]) -> None:
-    made = _encode(source, recordings)  # the runtime checks the file beyond what is checked here
+    made = encode(source, recordings)  # the runtime checks the file beyond what is checked here
+    put(source, target, recordings, made)
+
+
+def put(source: Path, target: Path, recordings: Sequence[Recording], made: Sequence[Any]) -> None:
+    """Writes the file `source` again with the voices that were made of the recordings."""
     file = GgufFile(source)
     names = _read_names(file)
     places = []
@@ -136,8 +141,9 @@ def _add(source: Path, target: Path, recordings: Sequence[Recording]) -> None:
     write(target, keys, [Output(tensor, tensor.type) for tensor in tensors])
 
 
-def _encode(path: Path, recordings: Sequence[Recording]) -> list[Any]:
-    core = _core()
+def encode(path: Path, recordings: Sequence[Recording]) -> list[Any]:
+    """Voices of the runtime, by the model at `path`: a file, or a folder of files."""
+    core = open_core()
     try:
         model = core.Model.load(str(path), device="cpu")
     except (core.MiniCPMOError, ValueError) as error:
@@ -146,7 +152,7 @@ def _encode(path: Path, recordings: Sequence[Recording]) -> list[Any]:
 
 
 def _encode_one(model: Any, recording: Recording) -> Any:
-    core = _core()
+    core = open_core()
     try:
         return core.encode_voice(model, recording.samples, recording.name)
     except (core.MiniCPMOError, ValueError) as error:
@@ -168,19 +174,19 @@ def _place_of(name: str) -> int | None:
 
 def _tensors(place: int, voice: Any) -> list[Tensor]:
     return [
-        _tensor(f"voice.{place}.prompt_tokens", "i32", voice.codes.astype("<i4")),
-        _tensor(f"voice.{place}.prompt_mel", "f32", voice.mel.astype("<f4")),
-        _tensor(f"voice.{place}.spk", "f32", voice.speaker.astype("<f4")),
-        _tensor(f"voice.{place}.pcm16k", "i16", voice.pcm.astype("<i2")),
+        array_tensor(f"voice.{place}.prompt_tokens", "i32", voice.codes.astype("<i4")),
+        array_tensor(f"voice.{place}.prompt_mel", "f32", voice.mel.astype("<f4")),
+        array_tensor(f"voice.{place}.spk", "f32", voice.speaker.astype("<f4")),
+        array_tensor(f"voice.{place}.pcm16k", "i16", voice.pcm.astype("<i2")),
     ]
 
 
-def _tensor(name: str, kind: str, values: NDArray[Any]) -> Tensor:
+def array_tensor(name: str, kind: str, values: NDArray[Any]) -> Tensor:
     rows: Blocks = np.ascontiguousarray(values).reshape(-1, values.shape[-1]).view(np.uint8)
     return Tensor(name, values.shape, kind, lambda first, count: rows[first : first + count])
 
 
-def _core() -> Any:
+def open_core() -> Any:
     try:
         from minicpmo_cpp import _core
     except ImportError as error:

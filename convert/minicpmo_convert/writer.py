@@ -13,7 +13,7 @@ import numpy as np
 from gguf import GGUF_DEFAULT_ALIGNMENT, GGUFWriter
 from tqdm import tqdm  # type: ignore[import-untyped]
 
-from minicpmo_convert.encoding import F16_MAX, F32_MAX, encode, ggml_type, row_bytes
+from minicpmo_convert.encoding import F16_MAX, F32_MAX, Values, encode, ggml_type, row_bytes
 from minicpmo_convert.error import check
 from minicpmo_convert.metadata import Metadata
 from minicpmo_convert.tensor import Tensor
@@ -25,6 +25,7 @@ ARCHITECTURE = "general.architecture"
 class Output:
     tensor: Tensor
     type: str  # ggml type name to store it in
+    importance: Values | None = None  # of each column, for types of blocks
 
     @property
     def n_byte(self) -> int:
@@ -92,4 +93,4 @@ def _piece(output: Output, first: int, count: int) -> memoryview:
         return tensor.read(first, count).data  # blocks as they are: encoding them again would lose
     # The scales of blocks are float16 and as large as a block's values can be.
     values = tensor.values(first, count, F32_MAX if output.type in ("f32", "bf16") else F16_MAX)
-    return np.ascontiguousarray(encode(values, output.type)).data
+    return np.ascontiguousarray(encode(values, output.type, output.importance)).data

@@ -10,7 +10,9 @@ using namespace minicpmo::api;
 
 namespace {
 
-minicpmo_model_params default_model_params() { return {sizeof(minicpmo_model_params), "auto", 0}; }
+minicpmo_model_params default_model_params() {
+    return {sizeof(minicpmo_model_params), "auto", 0, nullptr, 0};
+}
 
 }  // namespace
 
@@ -42,6 +44,8 @@ minicpmo_status minicpmo_model_load(const char* path, const minicpmo_model_param
         LoadOptions options;
         options.backend.device = &not_null(chosen.device, "device");
         options.backend.n_threads = chosen.n_threads;
+        for (const char* const& part : checked_span(chosen.parts, chosen.n_part, "parts"))
+            options.parts.push_back(to_path(part));
         auto loaded = std::make_unique<minicpmo_model>();
         loaded->model = Model::load(to_path(path), options);
         loaded->name = utf8_lossy(loaded->model->config().name);

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "core/mapped_file.h"
 
 namespace minicpmo {
 
@@ -178,17 +179,31 @@ GgufFile GgufFile::open(const std::filesystem::path& path) {
     return file;
 }
 
+GgufFile GgufFile::assemble(const std::filesystem::path& path, Metadata metadata,
+                            std::vector<TensorInfo> tensors, std::vector<MemoryRegion> regions) {
+    GgufFile file;
+    file.path_ = path;
+    file.metadata_ = std::move(metadata);
+    file.regions_ = std::move(regions);
+    for (TensorInfo& info : tensors) file.append_tensor(std::move(info));
+    return file;
+}
+
+void GgufFile::append_tensor(TensorInfo info) {
+    check<ModelFileError>(tensor_index_.try_emplace(info.name, tensors_.size()).second,
+                          "[gguf] expected each tensor once, got {} twice ({})", printable(info.name),
+                          utf8_path(path_));
+    tensors_.push_back(std::move(info));
+}
+
 // Maps one more file, appends its tensors and returns its metadata.
 Metadata GgufFile::append_part(const std::filesystem::path& path) {
-    const std::string name = utf8_path(path);
-    mappings_.push_back(std::make_shared<const MappedFile>(path));
-    GgufHeader header = read_gguf_header(mappings_.back()->bytes(), name);
+    auto mapping = std::make_shared<const MappedFile>(path);
+    regions_.push_back({mapping->bytes(), mapping});
+    GgufHeader header = read_gguf_header(regions_.back().bytes, utf8_path(path));
     for (TensorInfo& info : header.tensors) {
-        info.file = mappings_.size() - 1;
-        check<ModelFileError>(tensor_index_.try_emplace(info.name, tensors_.size()).second,
-                              "[gguf] expected each tensor once, got {} twice ({})", printable(info.name),
-                              name);
-        tensors_.push_back(std::move(info));
+        info.region = regions_.size() - 1;
+        append_tensor(std::move(info));
     }
     return std::move(header.metadata);
 }
@@ -239,7 +254,7 @@ const TensorInfo* GgufFile::find_tensor(std::string_view name) const {
 
 size_t GgufFile::n_bytes() const {
     size_t total = 0;
-    for (const auto& mapping : mappings_) total += mapping->bytes().size();
+    for (const MemoryRegion& region : regions_) total += region.bytes.size();
     return total;
 }
 

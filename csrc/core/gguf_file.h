@@ -1,7 +1,7 @@
 #pragma once
 // GgufFile: a GGUF model (v2 or v3, one file or all its splits), memory-mapped and fully validated before
-// anyone reads it. Reference: github.com/ggml-org/ggml, docs/gguf.md; split files as llama.cpp's gguf-split
-// writes them.
+// anyone reads it; or what has been put together from several such files. Reference:
+// github.com/ggml-org/ggml, docs/gguf.md; split files as llama.cpp's gguf-split writes them.
 
 #include <cstdint>
 #include <filesystem>
@@ -13,15 +13,24 @@
 #include <vector>
 
 #include "core/gguf_header.h"
-#include "core/mapped_file.h"
 
 namespace minicpmo {
+
+// Memory that tensors lie in: a mapped file, or values that were made.
+struct MemoryRegion {
+    std::span<const std::byte> bytes;
+    std::shared_ptr<const void> owner;
+};
 
 class GgufFile {
 public:
     // Opens `path`; for a split file (-00001-of-0000N.gguf) all its parts. Throws ModelFileError naming the
     // file, the key or tensor, what was expected and what was found.
     static GgufFile open(const std::filesystem::path& path);
+    // A model that is in no file as such. The tensors lie in `regions`; `path` is for messages. Throws
+    // ModelFileError if two tensors have one name.
+    static GgufFile assemble(const std::filesystem::path& path, Metadata metadata,
+                             std::vector<TensorInfo> tensors, std::vector<MemoryRegion> regions);
 
     const std::filesystem::path& path() const { return path_; }
     bool has(std::string_view key) const { return metadata_.contains(key); }
@@ -39,14 +48,15 @@ public:
     std::span<const TensorInfo> tensors() const { return tensors_; }
     const TensorInfo* find_tensor(std::string_view name) const;  // nullptr if absent
     size_t n_bytes() const;                                      // of all parts together
-    std::span<const std::shared_ptr<const MappedFile>> mappings() const { return mappings_; }
+    std::span<const MemoryRegion> regions() const { return regions_; }
 
 private:
     Metadata append_part(const std::filesystem::path& path);
+    void append_tensor(TensorInfo info);
     void append_other_parts();
 
     std::filesystem::path path_;
-    std::vector<std::shared_ptr<const MappedFile>> mappings_;
+    std::vector<MemoryRegion> regions_;
     Metadata metadata_;
     std::vector<TensorInfo> tensors_;
     std::map<std::string, size_t, std::less<>> tensor_index_;

@@ -23,9 +23,8 @@ struct TensorInfo {
     ggml_type type = GGML_TYPE_F32;
     std::array<int64_t, 4> ne = {1, 1, 1, 1};  // ggml order, unused dimensions are 1
     int n_dims = 1;
-    size_t file = 0;  // which split holds it
-    std::span<const std::byte>
-        data;  // its bytes inside the mapping, aligned as general.alignment says (at least 8)
+    size_t region = 0;                // of the model's memory: which split holds it
+    std::span<const std::byte> data;  // its bytes inside that, aligned as general.alignment says (at least 8)
 };
 
 // One metadata value. Integers of every width are int64_t; uint64_t holds only what int64_t cannot (an array

@@ -8,6 +8,7 @@
 #include <functional>
 #include <limits>
 #include <thread>
+#include <utility>
 
 #include "base/error.h"
 
@@ -77,6 +78,15 @@ void check_values(ggml_type type, std::span<const float> values, int64_t n_col, 
                         limit, values[unfit], unfit / n_col, unfit % n_col, ggml_type_name(type));
 }
 
+void check_importance(std::span<const float> importance, int64_t n_col) {
+    check<ArgumentError>(importance.empty() || std::cmp_equal(importance.size(), n_col),
+                         "[quantize] expected the importance of {} columns, got {}", n_col,
+                         importance.size());
+    const auto is_weight = [](float x) { return std::isfinite(x) && x >= 0.0F; };  // false for NaN
+    check<ArgumentError>(std::all_of(importance.begin(), importance.end(), is_weight),
+                         "[quantize] expected importance of 0 and above, got another number");
+}
+
 }  // namespace
 
 ggml_type parse_type(std::string_view name) {
@@ -96,19 +106,21 @@ bool can_quantize(ggml_type type) {
     return type == GGML_TYPE_F32 || (is_two_way && !ggml_quantize_requires_imatrix(type));
 }
 
-std::vector<std::byte> quantize(ggml_type type, std::span<const float> values, int64_t n_col, int n_threads) {
+std::vector<std::byte> quantize(ggml_type type, std::span<const float> values, int64_t n_col, int n_threads,
+                                std::span<const float> importance) {
     check<ArgumentError>(can_quantize(type), "[quantize] expected a type that can be made, got {}",
                          is_known(type) ? ggml_type_name(type) : "an unknown one");
     const size_t row = row_size(type, n_col);
     const int64_t n_row = count_rows(type, values.size(), static_cast<size_t>(n_col));
     check_values(type, values, n_col, n_threads);
+    check_importance(importance, n_col);
 
     std::vector<std::byte> blocks(row * static_cast<size_t>(n_row));
     ggml_quantize_init(type);  // before the threads: it builds tables
     for_row_ranges(n_row, n_threads, [&](int64_t first, int64_t last) {
         if (first < last) {
             ggml_quantize_chunk(type, values.data(), blocks.data(), first * n_col, last - first, n_col,
-                                nullptr);
+                                importance.empty() ? nullptr : importance.data());
         }
     });
     return blocks;

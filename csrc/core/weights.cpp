@@ -112,12 +112,12 @@ Weights::Weights(std::shared_ptr<const GgufFile> file, const Backend& backend) :
 }
 
 void Weights::map_tensors() {
-    std::vector<ggml_backend_buffer_t> by_file;
-    for (const auto& mapping : file_->mappings()) {
-        // ggml takes a mutable address but never writes to a weight; the mapping itself is read-only.
-        void* base = const_cast<std::byte*>(mapping->bytes().data());
-        buffers_.emplace_back(ggml_backend_cpu_buffer_from_ptr(base, mapping->bytes().size()));
-        by_file.push_back(buffers_.back().get());
+    std::vector<ggml_backend_buffer_t> by_region;
+    for (const MemoryRegion& region : file_->regions()) {
+        // ggml takes a mutable address but never writes to a weight; a mapped file is read-only anyway.
+        void* base = const_cast<std::byte*>(region.bytes.data());
+        buffers_.emplace_back(ggml_backend_cpu_buffer_from_ptr(base, region.bytes.size()));
+        by_region.push_back(buffers_.back().get());
     }
     size_t n_copied = 0;
     const auto is_aligned = [](const TensorInfo& info) {
@@ -137,7 +137,8 @@ void Weights::map_tensors() {
     for (const TensorInfo& info : file_->tensors()) {
         const Tensor tensor = entries_.at(info.name).tensor;
         if (is_aligned(info)) {
-            ggml_backend_tensor_alloc(by_file[info.file], tensor, const_cast<std::byte*>(info.data.data()));
+            ggml_backend_tensor_alloc(by_region[info.region], tensor,
+                                      const_cast<std::byte*>(info.data.data()));
         } else {
             ggml_backend_tensor_alloc(copies, tensor,
                                       static_cast<char*>(ggml_backend_buffer_get_base(copies)) + copy_offset);

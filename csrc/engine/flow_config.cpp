@@ -1,6 +1,6 @@
 #include "engine/flow_config.h"
 
-#include "engine/metadata_keys.h"
+#include "core/metadata_keys.h"
 
 namespace minicpmo {
 

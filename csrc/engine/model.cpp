@@ -5,6 +5,7 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "core/quantize.h"
+#include "layouts/model_files.h"
 
 namespace minicpmo {
 
@@ -21,8 +22,7 @@ Head bind_head(const LlmConfig& llm, const TokenEmbedding& embedding, const Weig
 }  // namespace
 
 std::shared_ptr<const Model> Model::load(const std::filesystem::path& path, const LoadOptions& options) {
-    auto file = std::make_shared<const GgufFile>(GgufFile::open(path));
-    return std::shared_ptr<const Model>(new Model(std::move(file), options));
+    return std::shared_ptr<const Model>(new Model(open_model(path, options.parts), options));
 }
 
 Model::Model(std::shared_ptr<const GgufFile> file, const LoadOptions& options)

@@ -1,10 +1,11 @@
 #pragma once
-// Model: the immutable bundle of one file's components, shared by all sessions on it.
+// Model: the immutable bundle of one model's components, shared by all sessions on it.
 
 #include <atomic>
 #include <filesystem>
 #include <memory>
 #include <optional>
+#include <vector>
 
 #include "engine/decode_batcher.h"
 #include "engine/model_config.h"
@@ -16,6 +17,7 @@ namespace minicpmo {
 
 struct LoadOptions {
     BackendOptions backend;
+    std::vector<std::filesystem::path> parts = {};  // the other files of the set; if none, those beside it
     int max_sessions = 0;  // conversations at a time; 0: any number
     // Tokens of conversations that answer at the same time are computed together: faster than one by one, but
     // rounding then depends on who else answers.
@@ -24,6 +26,7 @@ struct LoadOptions {
 
 class Model {
 public:
+    // `path`: a file or a folder, as open_model takes it.
     static std::shared_ptr<const Model> load(const std::filesystem::path& path,
                                              const LoadOptions& options = {});
 

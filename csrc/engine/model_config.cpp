@@ -5,8 +5,8 @@
 #include <map>
 
 #include "base/error.h"
+#include "core/metadata_keys.h"
 #include "core/quantize.h"
-#include "engine/metadata_keys.h"
 
 namespace minicpmo {
 
@@ -228,15 +228,24 @@ ModelConfig read_model_config(const GgufFile& file) {
 
 Vocabulary read_vocabulary(const GgufFile& file) {
     const auto model = file.get<std::string>("tokenizer.ggml.model");
-    check<UnsupportedModelError>(model == "gpt2",
-                                 "[config] expected tokenizer.ggml.model gpt2 (byte-level BPE), got {} ({})",
+    check<UnsupportedModelError>(model == "gpt2" || model == "llama",
+                                 "[config] expected tokenizer.ggml.model gpt2 (byte-level BPE) or llama "
+                                 "(SentencePiece), got {} ({})",
                                  model, file.path().string());
-    const auto pre = file.get_or<std::string>("tokenizer.ggml.pre", "qwen2");
-    check<UnsupportedModelError>(pre == "qwen2", "[config] expected tokenizer.ggml.pre qwen2, got {} ({})",
-                                 pre, file.path().string());
     Vocabulary vocabulary;
     vocabulary.tokens = file.get<std::vector<std::string>>("tokenizer.ggml.tokens");
-    vocabulary.merges = file.get<std::vector<std::string>>("tokenizer.ggml.merges");
+    if (model == "llama") {
+        vocabulary.kind = TokenizerKind::sentence_pieces;
+        for (const double score : file.get<std::vector<double>>("tokenizer.ggml.scores"))
+            vocabulary.scores.push_back(static_cast<float>(score));
+        vocabulary.adds_space = file.get_or<bool>("tokenizer.ggml.add_space_prefix", true);
+    } else {
+        const auto pre = file.get_or<std::string>("tokenizer.ggml.pre", "qwen2");
+        check<UnsupportedModelError>(pre == "qwen2",
+                                     "[config] expected tokenizer.ggml.pre qwen2, got {} ({})", pre,
+                                     file.path().string());
+        vocabulary.merges = file.get<std::vector<std::string>>("tokenizer.ggml.merges");
+    }
     for (const int64_t type : file.get<std::vector<int64_t>>("tokenizer.ggml.token_type")) {
         check<ModelFileError>(type >= 1 && type <= 6, "[config] expected token types of 1 to 6, got {}",
                               type);

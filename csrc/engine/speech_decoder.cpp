@@ -55,6 +55,15 @@ SpeechDecoder::SpeechDecoder(std::shared_ptr<const Model> model, const Voice& vo
     flow_noise_ = normal_noise(n_noise, config.temperature, {options.seed, 0});
     if (options.has_noise) source_noise_ = excitation_noise(speech.vocoder().config(), options.seed);
 
+    if (voice.cache != nullptr) {
+        check<ArgumentError>(
+            options.n_step == 0 || options.n_step == voice.cache->n_step,
+            "[speech] expected {} steps of the flow, as the voice \"{}\" was made for, got {}",
+            voice.cache->n_step, voice.name, options.n_step);
+        voice_state_ = recall_voice(speech.flow(), *voice.cache, voice.speaker.data, workspace_);
+        begin(false);
+        return;
+    }
     // NOTE: the reference's versions differ in what they let the flow expect behind the voice; as its newest
     // one, the voice's own first codes.
     const FlowPrompt prompt{voice.codes, voice.mel, voice.speaker.data};

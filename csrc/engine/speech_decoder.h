@@ -9,6 +9,7 @@
 
 #include "base/archive.h"
 #include "engine/model.h"
+#include "models/speech/flow_memory.h"
 
 namespace minicpmo {
 
@@ -45,6 +46,9 @@ public:
     void restore(const State& state) { state_ = state; }  // of this decoder or one of the same voice
     // The turn, as the codes it was made of: reading it decodes them once more.
     void archive(Archive& archive);
+
+    // What the flow made of the voice.
+    VoiceCache remember() const { return remember_voice(model_->speech().flow(), voice_state_); }
 
     void interrupt() noexcept { workspace_.interrupt(); }
     void clear_interrupt() noexcept { workspace_.clear_interrupt(); }

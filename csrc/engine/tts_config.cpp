@@ -1,8 +1,8 @@
 #include "engine/tts_config.h"
 
 #include "base/error.h"
+#include "core/metadata_keys.h"
 #include "core/quantize.h"
-#include "engine/metadata_keys.h"
 
 namespace minicpmo {
 
@@ -24,6 +24,11 @@ DecoderConfig read_decoder(const Keys& keys) {
     d.norm_eps = keys.number("attention.layer_norm_rms_epsilon", 0.0, 1.0);
     d.rope.n_dims = d.d_head;
     d.rope.base = keys.number("rope.freq_base", 1.0, 1e12);
+    const auto pairs = keys.file().get_or<std::string>(keys.prefix() + "rope.pairs", "halves");
+    check<UnsupportedModelError>(pairs == "halves" || pairs == "neighbours",
+                                 "[config] key {}rope.pairs: expected halves or neighbours, got {} ({})",
+                                 keys.prefix(), pairs, keys.file().path().string());
+    if (pairs == "neighbours") d.rope.pairs = nn::RopePairs::neighbours;
     return d;
 }
 

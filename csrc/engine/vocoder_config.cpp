@@ -2,7 +2,7 @@
 
 #include <vector>
 
-#include "engine/metadata_keys.h"
+#include "core/metadata_keys.h"
 
 namespace minicpmo {
 

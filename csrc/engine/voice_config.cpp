@@ -1,7 +1,8 @@
 #include "engine/voice_config.h"
 
 #include "base/error.h"
-#include "engine/metadata_keys.h"
+#include "core/metadata_keys.h"
+#include "models/speech/flow.h"
 
 namespace minicpmo {
 
@@ -138,6 +139,11 @@ std::vector<std::string> read_voice_names(const GgufFile& file) {
     std::vector<std::string> names;
     for (size_t i = 0; i < n; ++i) names.push_back(file.get_or<std::string>(name_key(i), ""));
     return names;
+}
+
+int read_cache_steps(const GgufFile& file, size_t index) {
+    const Keys keys(file, "minicpmo.voice." + std::to_string(index) + ".");
+    return keys.integer("cache_steps", 0, Flow::kMaxSteps, 0);
 }
 
 void write_voice_names(const std::vector<std::string>& names, GgufWriter& writer) {

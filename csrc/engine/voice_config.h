@@ -30,6 +30,8 @@ VoiceConfig read_voice_config(const GgufFile& file);
 
 // The names of the voices in a file, in order: voice i has the tensors voice.<i>.*.
 std::vector<std::string> read_voice_names(const GgufFile& file);
+// Of the flow, for a voice that is stored as what the flow remembers of it; 0 for one that is not.
+int read_cache_steps(const GgufFile& file, size_t index);
 void write_voice_names(const std::vector<std::string>& names, GgufWriter& writer);
 
 }  // namespace minicpmo

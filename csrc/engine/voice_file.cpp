@@ -13,22 +13,24 @@ namespace minicpmo {
 namespace {
 
 constexpr int kMaxDimensions = 2;
+constexpr int kMaxCacheDimensions = 4;
 
 std::string tensor_name(size_t voice, const char* name) {
     return "voice." + std::to_string(voice) + "." + name;
 }
 
 const TensorInfo* find_tensor(const GgufFile& file, const std::string& name,
-                              std::initializer_list<ggml_type> types, bool is_optional = false) {
+                              std::initializer_list<ggml_type> types, bool is_optional = false,
+                              int most_dimensions = kMaxDimensions) {
     const TensorInfo* tensor = file.find_tensor(name);
     if (tensor == nullptr && is_optional) return nullptr;
     check<ModelFileError>(tensor != nullptr, "[voice] expected a tensor {}, got none ({})", name,
                           utf8_path(file.path()));
     const bool is_known = std::find(types.begin(), types.end(), tensor->type) != types.end();
-    check<ModelFileError>(is_known && tensor->n_dims <= kMaxDimensions,
-                          "[voice] expected {} with 1 or 2 dimensions of type {}, got {} of type {} ({})",
-                          name, type_name(*types.begin()), tensor->n_dims, type_name(tensor->type),
-                          utf8_path(file.path()));
+    check<ModelFileError>(is_known && tensor->n_dims <= most_dimensions,
+                          "[voice] expected {} with 1 to {} dimensions of type {}, got {} of type {} ({})",
+                          name, most_dimensions, type_name(*types.begin()), tensor->n_dims,
+                          type_name(tensor->type), utf8_path(file.path()));
     return tensor;
 }
 
@@ -40,8 +42,10 @@ std::vector<T> integers(const TensorInfo* tensor) {
     return values;
 }
 
-Array<float> read_numbers(const GgufFile& file, const std::string& name) {
-    const TensorInfo* tensor = find_tensor(file, name, {GGML_TYPE_F32, GGML_TYPE_F16});
+Array<float> read_numbers(const GgufFile& file, const std::string& name,
+                          int most_dimensions = kMaxDimensions) {
+    const TensorInfo* tensor =
+        find_tensor(file, name, {GGML_TYPE_F32, GGML_TYPE_F16}, false, most_dimensions);
     Array<float> values;
     values.shape.assign(tensor->ne.begin(), tensor->ne.begin() + tensor->n_dims);
     values.data = dequantize(tensor->type, tensor->data, tensor->ne[0], 1);
@@ -61,9 +65,23 @@ VoiceShape own_shape(const Voice& voice) {
     return shape;
 }
 
+VoiceCache read_cache(const GgufFile& file, size_t index, int n_step) {
+    const auto read = [&](const char* name) {
+        return read_numbers(file, tensor_name(index, "cache.") + name, kMaxCacheDimensions);
+    };
+    return {n_step, read("encoder_contexts"), read("encoder_keys_values"), read("estimator_contexts"),
+            read("estimator_keys_values")};
+}
+
 Voice read_voice(const GgufFile& file, size_t index, const std::string& name) {
     Voice voice;
     voice.name = name;
+    if (const int n_step = read_cache_steps(file, index); n_step > 0) {
+        voice.cache = std::make_shared<const VoiceCache>(read_cache(file, index, n_step));
+        voice.speaker = read_numbers(file, tensor_name(index, "spk"));
+        voice.mel = Array<float>({0, 0});
+        return voice;
+    }
     voice.codes = integers<int32_t>(find_tensor(file, tensor_name(index, "prompt_tokens"), {GGML_TYPE_I32}));
     voice.mel = read_numbers(file, tensor_name(index, "prompt_mel"));
     voice.speaker = read_numbers(file, tensor_name(index, "spk"));
@@ -93,6 +111,10 @@ Voice load_voice(const std::filesystem::path& path) {
 }
 
 void save_voice(const Voice& voice, const std::filesystem::path& path) {
+    check<ArgumentError>(voice.cache == nullptr,
+                         "[voice] expected a voice that other models can hear, got one that lives in its "
+                         "model's flow (\"{}\")",
+                         voice.name);
     check_voice(voice, own_shape(voice));
     GgufWriter writer;
     write_voice_names({voice.name}, writer);

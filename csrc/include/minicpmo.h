@@ -75,6 +75,8 @@ typedef struct minicpmo_model_params {
     size_t struct_size;
     const char* device;  // "auto": the first GPU, else the CPU; "cpu"; or a name that minicpmo_devices lists
     int32_t n_threads;   // 0: all processors
+    const char* const* parts;  // [n_part] paths of the set's other files; if none, those beside the first
+    size_t n_part;
 } minicpmo_model_params;
 
 typedef struct minicpmo_model_info {
@@ -92,8 +94,9 @@ typedef struct minicpmo_model_info {
 // Fills *params, a struct of `size` bytes, with the defaults. Any thread; the texts in it are static.
 MINICPMO_API minicpmo_status minicpmo_model_params_default(minicpmo_model_params* params, size_t size);
 
-// Opens and checks a GGUF file, of a split one the first part; params may be null for the defaults. Any
-// thread. The caller owns *model and gives it to minicpmo_model_free.
+// Opens and checks a GGUF file, of a split one the first part; or a folder of published files, or any file in
+// one. params may be null for the defaults. Any thread. The caller owns *model and gives it to
+// minicpmo_model_free.
 MINICPMO_API minicpmo_status minicpmo_model_load(const char* path, const minicpmo_model_params* params,
                                                  minicpmo_model** model);
 
@@ -123,11 +126,7 @@ typedef struct minicpmo_session_params {
     const char* cache_type;  // "f32", "f16", "bf16", "q8_0"; "auto": f32 for f32 weights, else f16
 } minicpmo_session_params;
 
-typedef enum minicpmo_role {
-    MINICPMO_ROLE_SYSTEM = 0,
-    MINICPMO_ROLE_USER = 1,
-    MINICPMO_ROLE_ASSISTANT = 2
-} minicpmo_role;
+typedef enum { MINICPMO_ROLE_SYSTEM = 0, MINICPMO_ROLE_USER = 1, MINICPMO_ROLE_ASSISTANT = 2 } minicpmo_role;
 
 typedef enum { MINICPMO_PART_TEXT = 0, MINICPMO_PART_IMAGE = 1, MINICPMO_PART_AUDIO = 2 } minicpmo_part_kind;
 

@@ -1,7 +1,5 @@
 #pragma once
-// Tokenizer: byte-level BPE over the merges and special tokens of one model file.
-// Reference: transformers Qwen2TokenizerFast (NFC, Qwen2 pre-tokenizer, byte-level BPE); the merge table is
-// the file's own.
+// Tokenizer: text to the ids of one model file and back, by byte pairs or sentence pieces.
 
 #include <cstdint>
 #include <memory>
@@ -11,24 +9,9 @@
 #include <string_view>
 #include <vector>
 
+#include "text/vocabulary.h"
+
 namespace minicpmo {
-
-enum class TokenType : int32_t {
-    normal = 1,
-    unknown = 2,
-    control = 3,
-    user_defined = 4,
-    unused = 5,
-    byte = 6
-};
-
-struct Vocabulary {
-    std::vector<std::string>
-        tokens;  // by id; normal ones in GPT-2's byte alphabet, added ones as they are written
-    std::vector<TokenType>
-        types;  // same length; control: special, user_defined: added but kept when decoding
-    std::vector<std::string> merges;  // "left right", best first
-};
 
 // A run of prompt text. Special tokens are recognised only where the text is ours (parse_special), never in a
 // user's words; the plain text between two special tokens is still encoded as one string, across spans.

@@ -2,8 +2,10 @@
 
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
 
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <utility>
@@ -37,15 +39,18 @@ py::array_t<To> to_matrix(std::vector<From> data, py::ssize_t n_row, py::ssize_t
     return py::array_t<To>({n_row, n_col}, first, owner);
 }
 
-py::array_t<uint8_t> quantize(const FloatArray& values, const std::string& type, int n_threads) {
+py::array_t<uint8_t> quantize(const FloatArray& values, const std::string& type, int n_threads,
+                              const std::optional<FloatArray>& importance) {
     check_matrix(values, "values");
     const ggml_type to = minicpmo::parse_type(type);
     const std::span<const float> view(values.data(), static_cast<size_t>(values.size()));
     const py::ssize_t n_row = values.shape(0), n_col = values.shape(1);
+    std::span<const float> weights;
+    if (importance) weights = {importance->data(), static_cast<size_t>(importance->size())};
     std::vector<std::byte> blocks;
     {
         const py::gil_scoped_release unlocked;
-        blocks = minicpmo::quantize(to, view, n_col, n_threads);
+        blocks = minicpmo::quantize(to, view, n_col, n_threads, weights);
     }
     const auto row_bytes = static_cast<py::ssize_t>(ggml_row_size(to, n_col));
     return to_matrix<uint8_t>(std::move(blocks), n_row, row_bytes);
@@ -80,13 +85,14 @@ std::pair<int64_t, size_t> type_info(const std::string& type) {
 
 void bind_quantize(py::module_& module) {
     module.def("quantize", &quantize, py::arg("values").noconvert(), py::arg("type"),
-               py::arg("n_threads") = 0, R"(
+               py::arg("n_threads") = 0, py::arg("importance") = py::none(), R"(
 Rows of float32 as blocks of a ggml type.
 
 Args:
     values: float32 [n_row, n_col], C-contiguous and finite; n_col a multiple of the type's block size.
     type: name of the type as ggml prints it, in any case: "q4_k", "q8_0", "f16".
     n_threads: threads to share the rows; 0 means all processors.
+    importance: float32 [n_col], 0 and above: errors in a column weigh as much. None weighs by the values.
 
 Returns:
     uint8 [n_row, row_bytes].

@@ -13,10 +13,12 @@ namespace py = pybind11;
 void bind_tokenizer(py::module_& m) {
     py::class_<Tokenizer, std::shared_ptr<Tokenizer>>(
         m, "Tokenizer",
-        "Byte-level BPE over one model's merges and special tokens (transformers' Qwen2TokenizerFast).")
+        "Text to the ids of one model and back, by byte pairs (Qwen2TokenizerFast) or sentence pieces.")
         .def(py::init([](std::vector<std::string> tokens, const std::vector<int>& types,
                          std::vector<std::string> merges) {
-                 Vocabulary vocabulary{std::move(tokens), {}, std::move(merges)};
+                 Vocabulary vocabulary;
+                 vocabulary.tokens = std::move(tokens);
+                 vocabulary.merges = std::move(merges);
                  for (const int type : types) {
                      check<ArgumentError>(type >= 1 && type <= 6,
                                           "[tokenizer] expected token types of 1 to 6, got {}", type);
@@ -25,7 +27,8 @@ void bind_tokenizer(py::module_& m) {
                  return std::make_shared<Tokenizer>(std::move(vocabulary));
              }),
              py::kw_only(), py::arg("tokens"), py::arg("types"), py::arg("merges"),
-             "tokens by id; types as in GGUF (1 normal, 3 control, 4 user-defined, 5 unused); merges best "
+             "Of byte pairs: tokens by id; types as in GGUF (1 normal, 3 control, 4 user-defined, 5 unused); "
+             "merges best "
              "first.")
         .def_static(
             "from_gguf",

@@ -4,6 +4,7 @@
 #include "audio/resample.h"
 #include "bindings.h"
 #include "engine/model.h"
+#include "engine/speech_decoder.h"
 #include "engine/voice_file.h"
 
 namespace minicpmo::bindings {
@@ -60,6 +61,19 @@ Voice encode_voice(const Model& model, const PySamples& samples, const std::stri
     const py::gil_scoped_release release;
     Workspace workspace(model.backend());
     return model.speech().voice_encoder().encode(view, name, workspace);
+}
+
+PyFacts remember_voice(const ModelPtr& model, const Voice& voice, int n_steps) {
+    using namespace py::literals;
+    VoiceCache cache;
+    {
+        const py::gil_scoped_release release;
+        cache = SpeechDecoder(model, voice, {.n_step = n_steps}).remember();
+    }
+    return py::dict("conformer_cnn_cache"_a = to_numpy(std::move(cache.encoder_contexts)),
+                    "conformer_att_cache"_a = to_numpy(std::move(cache.encoder_keys_values)),
+                    "estimator_cnn_cache"_a = to_numpy(std::move(cache.estimator_contexts)),
+                    "estimator_att_cache"_a = to_numpy(std::move(cache.estimator_keys_values)));
 }
 
 // The parts of encode_voice by themselves, for comparisons with the reference.
@@ -141,6 +155,8 @@ void bind_voice(py::module_& m) {
             "Reads what save wrote.");
     m.def("encode_voice", &encode_voice, py::arg("model"), py::arg("samples"), py::arg("name") = "",
           "float32 [n] mono at 16 kHz -> Voice");
+    m.def("remember_voice", &remember_voice, py::arg("model"), py::arg("voice"), py::arg("n_steps"),
+          "Voice -> dict of float32 arrays: what the flow keeps of it, in the layout of published files");
     bind_parts(m);
 }
 

@@ -43,6 +43,7 @@ __all__: list[str] = [
     "encode_voice",
     "log_mel",
     "quantize",
+    "remember_voice",
     "resample",
     "sample_rate",
     "system_prompt",
@@ -75,7 +76,7 @@ class GenerationInterruptedError(MiniCPMOError):
 
 class Tokenizer:
     """
-    Byte-level BPE over one model's merges and special tokens (transformers' Qwen2TokenizerFast).
+    Text to the ids of one model and back, by byte pairs (Qwen2TokenizerFast) or sentence pieces.
     """
     @staticmethod
     def from_gguf(path: str) -> Tokenizer:
@@ -90,7 +91,7 @@ class Tokenizer:
         merges: collections.abc.Sequence[str],
     ) -> None:
         """
-        tokens by id; types as in GGUF (1 normal, 3 control, 4 user-defined, 5 unused); merges best first.
+        Of byte pairs: tokens by id; types as in GGUF (1 normal, 3 control, 4 user-defined, 5 unused); merges best first.
         """
     def decode(
         self,
@@ -137,13 +138,14 @@ class Model:
     def load(
         path: str,
         *,
+        parts: collections.abc.Sequence[str] = [],
         device: str = "auto",
         n_threads: typing.SupportsInt | typing.SupportsIndex = 0,
         max_sessions: typing.SupportsInt | typing.SupportsIndex = 0,
         batches_sessions: bool = False,
     ) -> Model:
         """
-        Opens and checks a GGUF file; raises ModelFileError.
+        Opens and checks a GGUF file, or a set of them; raises ModelFileError.
         """
     def build_prompt(
         self, messages: list[tuple[str, list[typing.Any]]], options: PromptOptions
@@ -891,6 +893,7 @@ def quantize(
     values: numpy.typing.NDArray[numpy.float32],
     type: str,
     n_threads: typing.SupportsInt | typing.SupportsIndex = 0,
+    importance: typing.Annotated[numpy.typing.ArrayLike, numpy.float32] | None = None,
 ) -> numpy.typing.NDArray[numpy.uint8]:
     """
     Rows of float32 as blocks of a ggml type.
@@ -899,9 +902,17 @@ def quantize(
         values: float32 [n_row, n_col], C-contiguous and finite; n_col a multiple of the type's block size.
         type: name of the type as ggml prints it, in any case: "q4_k", "q8_0", "f16".
         n_threads: threads to share the rows; 0 means all processors.
+        importance: float32 [n_col], 0 and above: errors in a column weigh as much. None weighs by the values.
 
     Returns:
         uint8 [n_row, row_bytes].
+    """
+
+def remember_voice(
+    model: Model, voice: Voice, n_steps: typing.SupportsInt | typing.SupportsIndex
+) -> dict[str, typing.Any]:
+    """
+    Voice -> dict of float32 arrays: what the flow keeps of it, in the layout of published files
     """
 
 def resample(

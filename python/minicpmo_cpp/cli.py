@@ -52,7 +52,20 @@ def _show_version(is_asked: bool) -> None:
     "cannot be read or the sound not be written, 130 interrupted."
 )
 def chat(
-    model: Annotated[str | None, typer.Option("-m", "--model", help="GGUF file; a demo if absent.")] = None,
+    model: Annotated[
+        str | None,
+        typer.Option("-m", "--model", help="GGUF file, or a folder of published ones; a demo if absent."),
+    ] = None,
+    mmproj: Annotated[
+        str | None,
+        typer.Option(help="File that sees. With this or one of the next, no others are looked for."),
+    ] = None,
+    audio_model: Annotated[str | None, typer.Option(help="File that hears.")] = None,
+    tts_model: Annotated[str | None, typer.Option(help="File that says speech codes.")] = None,
+    projector: Annotated[str | None, typer.Option(help="File of its projector, if it has none.")] = None,
+    token2wav: Annotated[
+        str | None, typer.Option(metavar="DIR", help="Folder of what turns codes into sound.")
+    ] = None,
     image: Annotated[list[str] | None, typer.Option(help="Image file or data: URL; may be repeated.")] = None,
     audio: Annotated[
         list[str] | None,
@@ -126,6 +139,8 @@ def chat(
     Without a question, at a terminal, it chats. minicpmo-cli duplex --help: listening and speaking at once.
     """
     _check_task(task, prompt, audio)
+    if model is None and any((mmproj, audio_model, tts_model, projector, token2wav)):
+        raise typer.BadParameter("expected the language model of these files, got none", param_hint="--model")
     speech = SpeechArguments(output, play, ref_audio, voice, mode, lang, _text(speak), speech_steps)
     speech.check(
         has_question=prompt is not None or task is not None,
@@ -165,7 +180,17 @@ def chat(
             raise typer.BadParameter("expected a prompt or media, got neither", param_hint="--prompt")
         with ExitStack() as stack:
             file = _model_path(model, stack)
-            opened = Model.load(file, device=device, n_threads=threads, allow_remote=allow_remote)
+            opened = Model.load(
+                file,
+                mmproj=mmproj,
+                audio_model=audio_model,
+                tts_model=tts_model,
+                projector=projector,
+                token2wav=token2wav,
+                device=device,
+                n_threads=threads,
+                allow_remote=allow_remote,
+            )
 
             if voices:
                 write("".join(f"{name}\n" for name in opened.voices))
@@ -250,9 +275,9 @@ def _model_path(given: str | None, stack: ExitStack) -> Path:
     path = Path(given)
     if not path.exists():
         raise ModelFileError(f"[cli] expected a GGUF file, got nothing ({path})")
-    if path.is_dir():
+    if (path / "config.json").is_file():
         raise ModelFileError(
-            f"[cli] expected a GGUF file, got a folder; minicpmo-convert makes one of it ({path})"
+            f"[cli] expected a GGUF file, got a checkpoint; minicpmo-convert makes one of it ({path})"
         )
     return path
 

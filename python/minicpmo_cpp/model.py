@@ -20,6 +20,7 @@ from minicpmo_cpp.duplex import DuplexSession
 from minicpmo_cpp.duplex_options import DuplexOptions
 from minicpmo_cpp.image import to_pixels
 from minicpmo_cpp.messages import Parsed, parse_messages, read_aloud, with_voice
+from minicpmo_cpp.model_files import part_paths
 from minicpmo_cpp.mouth import Mouth
 from minicpmo_cpp.options import (
     check_spoken,
@@ -60,16 +61,27 @@ class Model(Mouth):
         cls,
         path: str | os.PathLike[str],
         *,
+        mmproj: str | os.PathLike[str] | None = None,
+        audio_model: str | os.PathLike[str] | None = None,
+        tts_model: str | os.PathLike[str] | None = None,
+        projector: str | os.PathLike[str] | None = None,
+        token2wav: str | os.PathLike[str] | None = None,
         device: str = "auto",
         n_threads: int = 0,
         allow_remote: bool = False,
         max_sessions: int = 0,
         batch_sessions: bool = False,
     ) -> Model:
-        """Opens a GGUF file.
+        """Opens a GGUF file, or several that make a model.
 
         Args:
-            path: the file, as minicpmo-convert writes it.
+            path: the file, as minicpmo-convert writes it; or a folder of published files, or any file in one,
+                beside which the others are found by what is in them.
+            mmproj: the file that sees. Where this or one of the next is given, nothing else is looked for.
+            audio_model: the file that hears.
+            tts_model: the file that says codes.
+            projector: the file with that one's projector, where it has none inside.
+            token2wav: the folder of what turns codes into sound.
             device: "auto", "cpu" or a name of devices().
             n_threads: of the CPU; 0 means all cores.
             allow_remote: whether messages may name media by http(s) URL.
@@ -78,15 +90,23 @@ class Model(Mouth):
                 together: faster, but rounding then depends on who else answers.
 
         Raises:
-            ModelFileError: the file is missing, damaged or no model.
+            ModelFileError: a file is missing, damaged or no model, or several files do not fit.
             UnsupportedModelError: the file is sound and this build cannot run it.
         """
         if not isinstance(device, str):
             raise TypeError(f"[model] expected the name of a device, got {device!r} (device)")
         n_threads, allow_remote = integer("n_threads", n_threads), flag("allow_remote", allow_remote)
         begin = time.perf_counter()
+        parts = part_paths(
+            mmproj=mmproj,
+            audio_model=audio_model,
+            tts_model=tts_model,
+            projector=projector,
+            token2wav=token2wav,
+        )
         engine = _core.Model.load(
             os.fsdecode(path),
+            parts=parts,
             device=device,
             n_threads=n_threads,
             max_sessions=integer("max_sessions", max_sessions, 0),

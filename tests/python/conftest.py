@@ -67,7 +67,7 @@ def mute_path(convert_once: Callable[[str, str], Path], tmp_path_factory: pytest
     pair = Pair(convert_once("tiny-a", "f32"))
     is_text = ("token_embd.", "output", "blk.")
     pair.llm.tensors = {name: data for name, data in pair.llm.tensors.items() if name.startswith(is_text)}
-    return pair.write(tmp_path_factory.mktemp("mute"))[0]
+    return pair.llm.write(tmp_path_factory.mktemp("mute") / "llm.gguf")
 
 
 @pytest.fixture(scope="session", params=SETS)

@@ -255,6 +255,12 @@ def test_without_a_model_the_demo_answers_or_is_missed(run: Run) -> None:
     assert result.stderr.count("\n") == 1
 
 
+def test_parts_want_their_language_model(run: Run) -> None:
+    result = run("-p", "Hi", "--mmproj", "vision.gguf", model=None)
+    assert result.returncode == USAGE
+    assert "expected the language model of these files" in result.stderr
+
+
 def test_a_terminal_without_unicode_gets_question_marks(run: Run) -> None:
     arguments = ["-p", "Hello", "--seed", "1", "--max-tokens", "60", "--temperature", "5", "--top-p", "1"]
     whole, plain = run(*arguments), run(*arguments, PYTHONIOENCODING="ascii")

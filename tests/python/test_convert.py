@@ -29,7 +29,8 @@ from minicpmo_convert import writer
 from minicpmo_convert.cli import app
 from minicpmo_convert.convert import convert
 from minicpmo_convert.error import ConvertError
-from minicpmo_convert.recipe import RECIPES, is_sensitive
+from minicpmo_convert.recipe import RECIPES, is_sensitive, type_of
+from minicpmo_convert.tensor import Tensor
 from typer.testing import CliRunner
 
 TYPES = list(RECIPES)
@@ -199,7 +200,7 @@ TOLERANCE = {
         "q5_1": 0.05,
         "q5_0": 0.06,
     },
-    **{"q4_k": 0.1, "q4_0": 0.12},
+    **{"q4_k": 0.1, "q4_0": 0.12, "q4_1": 0.12, "iq4_nl": 0.1, "iq4_xs": 0.1, "q3_k": 0.2, "q2_k": 0.35},
 }
 
 
@@ -223,9 +224,10 @@ def test_golden_sets_convert_to_every_type(name: str, type_name: str, tmp_path: 
     convert(folder, tmp_path / "out.gguf", type_name)
     check_types(tmp_path / "out.gguf", tmp_path / "f32.gguf", type_name)
     types = read_types(tmp_path / "out.gguf")
-    head = {"q4_0": "q6_k", "q4_k_m": "q6_k", "q5_k_m": "q6_k"}.get(type_name, type_name)
-    assert types["output.weight"] == head
-    assert types["blk.0.ffn_up.weight"] == type_name.removesuffix("_m")
+    base = type_name.removesuffix("_s").removesuffix("_m").removesuffix("_l")
+    has_own_head = type_name in ("f32", "f16", "bf16", "q8_0", "q6_k")
+    assert types["output.weight"] == (type_name if has_own_head else "q6_k")
+    assert types["blk.0.ffn_up.weight"] == base
     # Rows of 144 and 272 are no whole blocks: the vision tower stays in float16.
     assert types["v.blk.0.ffn_down.weight"] == (type_name if type_name in ("f32", "bf16") else "f16")
     for table in ("v.patch_embd", "v.position_embd", "a.conv1", "a.conv2"):
@@ -245,10 +247,12 @@ def test_rows_that_blocks_do_not_divide_take_the_next_type(
     convert(folder.path, tmp_path / "out.gguf", type_name)
     check_types(tmp_path / "out.gguf", tmp_path / "f32.gguf", type_name)
     types = read_types(tmp_path / "out.gguf")
-    short = {"q4_k_m": "q5_0", "q5_k_m": "q5_1", "q6_k": "q8_0"}.get(type_name, type_name)
-    whole = type_name.removesuffix("_m")
-    assert types["blk.0.attn_q.weight"] == short  # rows of 128
-    assert types["blk.0.ffn_down.weight"] == whole  # rows of 256
+    base = type_name.removesuffix("_s").removesuffix("_m").removesuffix("_l")
+    next_type = {"q4_k": "q5_0", "q5_k": "q5_1", "q6_k": "q8_0", "iq4_xs": "iq4_nl"}
+    next_type |= {"q3_k": "q4_0", "q2_k": "q4_0"}
+    assert types["blk.0.attn_q.weight"] == next_type.get(base, base)  # rows of 128
+    better = {"q3_k_m": "q4_k", "q3_k_l": "q5_k", "q2_k": "q3_k"}
+    assert types["blk.0.ffn_down.weight"] == better.get(type_name, base)  # rows of 256
     assert types["v.blk.0.attn_q.weight"] == (
         type_name if type_name in ("f32", "bf16") else "f16"
     )  # rows of 36
@@ -258,6 +262,44 @@ def test_rows_that_blocks_do_not_divide_take_the_next_type(
 def test_the_mixes_name_the_layers_that_llama_quantize_names() -> None:
     chosen = [0, 1, 2, 3, 6, 9, 12, 15, 18, 21, 24, 27, 30, 31, 32, 33, 34, 35]
     assert [i for i in range(36) if is_sensitive(i, 36)] == chosen
+
+
+def types_of_layers(type_name: str, part: str) -> list[str]:
+    """Of 36 layers, as in the published model."""
+    zeros = np.zeros((256, 256), np.float32)
+    tensors = [
+        Tensor(
+            f"blk.{i}.{part}.weight",
+            (256, 256),
+            "f32",
+            lambda first, n: zeros[first : first + n].view(np.uint8),
+        )
+        for i in range(36)
+    ]
+    return [type_of(RECIPES[type_name], tensor, 36, False) for tensor in tensors]
+
+
+@pytest.mark.parametrize(
+    ("type_name", "part", "expected"),
+    [
+        ("q2_k", "attn_v", ["q4_k"] * 36),
+        ("q2_k", "attn_output", ["q3_k"] * 36),
+        ("q2_k", "attn_k", ["q2_k"] * 36),
+        ("q3_k_s", "ffn_down", ["q3_k"] * 36),
+        ("q3_k_m", "attn_v", ["q5_k"] * 2 + ["q4_k"] * 34),
+        ("q3_k_m", "ffn_down", ["q5_k"] * 2 + ["q4_k"] * 34),
+        ("q3_k_m", "attn_output", ["q4_k"] * 36),
+        ("q3_k_l", "attn_output", ["q5_k"] * 36),
+        ("q4_k_s", "attn_v", ["q5_k"] * 4 + ["q4_k"] * 32),
+        ("q4_k_s", "ffn_down", ["q5_k"] * 4 + ["q4_k"] * 32),
+        ("q5_k_s", "ffn_down", ["q5_k"] * 36),
+        ("iq4_xs", "attn_v", ["q5_k"] * 36),
+        ("iq4_nl", "ffn_down", ["q5_k"] * 4 + ["iq4_nl"] * 32),
+        ("q4_1", "ffn_down", ["q4_1"] * 36),
+    ],
+)
+def test_mixes_are_those_of_llama_quantize(type_name: str, part: str, expected: list[str]) -> None:
+    assert types_of_layers(type_name, part) == expected
 
 
 @needs_golden
@@ -298,11 +340,11 @@ def test_a_failed_run_leaves_the_old_file(
     target.write_bytes(b"old")
     real, calls = writer.encode, []
 
-    def failing(values: Any, name: str) -> Any:
+    def failing(values: Any, name: str, importance: Any) -> Any:
         calls.append(name)
         if len(calls) == 5:
             raise OSError(28, "No space left on device")
-        return real(values, name)
+        return real(values, name, importance)
 
     monkeypatch.setattr(writer, "encode", failing)
     with pytest.raises(OSError, match="No space"):

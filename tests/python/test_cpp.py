@@ -5,7 +5,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 
 ROOT = Path(__file__).resolve().parents[2]
 N_MUTANT = 2000
@@ -43,8 +45,29 @@ def test_the_cpp_tests_pass(tmp_path: Path) -> None:
     print(run("ctest", "--test-dir", tmp_path, "--output-on-failure"))
 
 
-def test_damaged_model_files_are_refused_under_sanitizers(tmp_path: Path) -> None:
-    build("asan", tmp_path, "fuzz_gguf")
-    output = run(tmp_path / "tests" / "cpp" / "fuzz_gguf", "--builtin", str(N_MUTANT), "1")
+@pytest.fixture(scope="module")
+def fuzz_gguf(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("asan")
+    build("asan", folder, "fuzz_gguf")
+    return folder / "tests" / "cpp" / "fuzz_gguf"
+
+
+def test_damaged_model_files_are_refused_under_sanitizers(fuzz_gguf: Path) -> None:
+    output = run(fuzz_gguf, "--builtin", str(N_MUTANT), "1")
+    print(output)
+    assert f"{N_MUTANT} mutated files" in output
+
+
+@pytest.mark.parametrize("layout", ["omni", "mmproj"])
+def test_damaged_files_of_published_sets_are_refused_under_sanitizers(
+    layout: str, golden: Path, fuzz_gguf: Path, tmp_path: Path
+) -> None:
+    write_folder = pytest.importorskip("minicpmo_convert.layouts.folder").write_folder
+    voices = {}
+    if layout == "omni":
+        voices["hum"] = tmp_path / "hum.wav"
+        soundfile.write(voices["hum"], np.sin(np.arange(16000) * 0.05), 16000)
+    write_folder(golden / "tiny-a" / "checkpoint", tmp_path / "set", "q8_0", layout, voices=voices)
+    output = run(fuzz_gguf, tmp_path / "set", str(N_MUTANT), "1")
     print(output)
     assert f"{N_MUTANT} mutated files" in output

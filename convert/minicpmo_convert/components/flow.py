@@ -77,6 +77,10 @@ class Flow:
         agree(estimator, {"hidden_size": dit["n_embd"], "mlp_ratio": dit["n_ff"] / dit["n_embd"]})
         self._cfg_rate = decoder.number("inference_cfg_rate", 0.7, high=100.0)
 
+    def stored(self) -> list[Tensor]:
+        """All tensors as the file has them."""
+        return [self._file.take(name, self._file.shape(name)) for name in self._file.names()]
+
     def take_tensors(self) -> list[Tensor]:
         sizes, file = self.encoder, self._file
         tensors = names.take_all(speech_names.FLOW, file, sizes)

@@ -137,6 +137,20 @@ def read_sizes(generator: Generator, config: Facts) -> Sizes:
     )
 
 
+def folded(generator: Generator) -> list[Tensor]:
+    """All tensors as the file has them, but for norms of weights, which are folded in."""
+    gains = (".parametrizations.weight.original0", ".weight_g")
+    tensors = []
+    for name in generator.names():
+        if name.endswith(gains):
+            stored = name.removesuffix(gains[0]).removesuffix(gains[1])
+            shape = generator.normed_shape(stored)
+            tensors.append(computed(f"{stored}.weight", shape, normed_weight(generator, stored, shape)))
+        elif not name.endswith((".parametrizations.weight.original1", ".weight_v")):
+            tensors.append(generator.take(name, generator.shape(name)).renamed(name))
+    return tensors
+
+
 def _count_resblocks(generator: Generator) -> int:
     count = 0
     while f"resblocks.{count}.convs1.0.bias" in generator.names():

@@ -70,6 +70,12 @@ UpsampleEncoderState Flow::start_encoder(Workspace& workspace) const {
     return encoder_.start(cache_type(), workspace.backend());
 }
 
+FlowMatchingState Flow::start_matching(int n_step, int n_prompt_frame, Workspace& workspace) const {
+    const int n_most = config_.encoder.up_rate * (kHistory_s * config_.token_rate_hz + kUsualCodes);
+    return matching_.start(matching_.steps(n_step, workspace), n_prompt_frame, n_prompt_frame + n_most,
+                           cache_type(), workspace.backend());
+}
+
 std::vector<float> Flow::embed_speaker(std::span<const float> speaker, Workspace& workspace) const {
     double squares = 0.0;
     for (const float value : speaker) squares += static_cast<double>(value) * value;
@@ -164,9 +170,7 @@ FlowState Flow::start(const FlowPrompt& prompt, std::span<const int32_t> lookahe
     state.speaker = embed_speaker(prompt.speaker, workspace);
     state.encoder = start_encoder(workspace);
     const int n_frame = config_.encoder.up_rate * state.n_prompt;
-    const int n_most = config_.encoder.up_rate * (kHistory_s * config_.token_rate_hz + kUsualCodes);
-    state.matching = matching_.start(matching_.steps(n_step, workspace), n_frame, n_frame + n_most,
-                                     cache_type(), workspace.backend());
+    state.matching = start_matching(n_step, n_frame, workspace);
     const Encoded encoded = encode(joined(prompt.codes, lookahead), false, state.encoder, workspace);
     matching_.solve({encoded.mu.data, state.speaker, prompt.mel.data},
                     frames(noise, 0, n_frame, config_.n_mel), state.matching, workspace);

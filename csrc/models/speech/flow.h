@@ -81,6 +81,7 @@ public:
     Encoded encode(std::span<const int32_t> codes, bool is_last, UpsampleEncoderState& state,
                    Workspace& workspace) const;
     UpsampleEncoderState start_encoder(Workspace& workspace) const;
+    FlowMatchingState start_matching(int n_step, int n_prompt_frame, Workspace& workspace) const;
     std::vector<float> embed_speaker(std::span<const float> speaker,
                                      Workspace& workspace) const;  // -> [n_mel]
     const FlowMatching& matching() const { return matching_; }

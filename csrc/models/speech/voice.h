@@ -3,10 +3,12 @@
 // Reference: minicpmo-utils, stepaudio2/token2wav.py, Token2wav._prepare_prompt.
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
 #include "base/array.h"
+#include "models/speech/voice_cache.h"
 
 namespace minicpmo {
 
@@ -16,6 +18,8 @@ struct Voice {
     Array<float> mel;            // [n_mel, frames_per_code * codes]: natural log, at the decoder's rate
     Array<float> speaker;        // [n_speaker], of any length: who reads it normalises it
     std::vector<int16_t> pcm;    // the recording at 16 kHz, mono, for the language model; may be empty
+    // Of a published voice, which has no codes and no mel: what the flow made of them.
+    std::shared_ptr<const VoiceCache> cache;
 };
 
 // What a model's speech decoder asks of a voice.

@@ -137,6 +137,39 @@ TEST_CASE("every failure has its status and its text") {
     CHECK(n_past(session) == 0);
 }
 
+TEST_CASE("a set of files is loaded as one model") {
+    const TinyModelFile file;
+    const TempFolder folder;
+    GgufBuilder supplement;
+    supplement.add("minicpmo.version", uint32_t{1}).add("minicpmo.llm.arch", "qwen3");
+    supplement.tensor({.name = "s3.unused"});
+    const std::string more = folder.write("more.gguf", supplement.build()).string();
+    const char* parts[] = {more.c_str()};
+    minicpmo_model_params params;
+    REQUIRE(minicpmo_model_params_default(&params, sizeof params) == MINICPMO_OK);
+    params.device = "cpu";
+    params.parts = parts;
+    params.n_part = 1;
+    minicpmo_model* model = nullptr;
+    REQUIRE(minicpmo_model_load(file.path().string().c_str(), &params, &model) == MINICPMO_OK);
+    const ModelHandle handle(model);
+    minicpmo_model_info info{};
+    info.struct_size = sizeof info;
+    REQUIRE(minicpmo_model_describe(model, &info) == MINICPMO_OK);
+    CHECK(info.file_bytes == std::filesystem::file_size(file.path()) + std::filesystem::file_size(more));
+
+    const auto status_of = [&](const char* part, size_t n_part) {
+        parts[0] = part;
+        params.n_part = n_part;
+        minicpmo_model* none = nullptr;
+        return minicpmo_model_load(file.path().string().c_str(), &params, &none);
+    };
+    CHECK(status_of(nullptr, 1) == MINICPMO_ERROR_ARGUMENT);
+    CHECK(status_of("no such file", 1) == MINICPMO_ERROR_MODEL_FILE);
+    params.parts = nullptr;
+    CHECK(status_of("", 1) == MINICPMO_ERROR_ARGUMENT);
+}
+
 TEST_CASE("the last error belongs to its thread") {
     minicpmo_model* model = nullptr;
     CHECK(minicpmo_model_load("/nowhere/first.gguf", nullptr, &model) == MINICPMO_ERROR_MODEL_FILE);

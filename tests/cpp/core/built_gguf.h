@@ -10,6 +10,7 @@
 #include "base/error.h"
 #include "core/gguf_builder.h"
 #include "core/gguf_file.h"
+#include "core/mapped_file.h"
 #include "core/temp_folder.h"
 
 namespace minicpmo {

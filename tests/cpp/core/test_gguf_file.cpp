@@ -102,12 +102,12 @@ TEST_CASE("a split model opens by its first part as one table of tensors") {
     const auto first = write_parts(folder, 3);
     const GgufFile file = GgufFile::open(first);
     CHECK(file.path() == first);
-    CHECK(file.mappings().size() == 3);
+    CHECK(file.regions().size() == 3);
     CHECK(file.tensors().size() == 3);
     CHECK(file.get<std::string>("general.architecture") == "qwen3");
-    CHECK(file.find_tensor("t2")->file == 2);
+    CHECK(file.find_tensor("t2")->region == 2);
     CHECK(file.find_tensor("t2")->data.back() == std::byte{'c'});
-    CHECK(file.n_bytes() == file.mappings()[0]->bytes().size() + 2 * file.mappings()[1]->bytes().size());
+    CHECK(file.n_bytes() == file.regions()[0].bytes.size() + 2 * file.regions()[1].bytes.size());
 }
 
 TEST_CASE("a missing part is named, and another part than the first points to the first") {
@@ -155,8 +155,8 @@ TEST_CASE("split keys out of range are refused, and a merged file with a split c
     const auto keys = [](int64_t no, int64_t count) {
         return GgufBuilder().add("split.no", no).add("split.count", count).add("split.tensors.count", 0);
     };
-    CHECK(open_built(keys(0, 0)).mappings().size() == 1);
-    CHECK(open_built(keys(0, 1)).mappings().size() == 1);
+    CHECK(open_built(keys(0, 0)).regions().size() == 1);
+    CHECK(open_built(keys(0, 1)).regions().size() == 1);
     check_refused(keys(0, -1), {"'split.count'", "got -1"});
     check_refused(keys(0, 100000), {"'split.count'", "got 100000"});
     check_refused(keys(5, 2), {"'split.no'", "from 0 to 1", "got 5"});

@@ -21,7 +21,7 @@ TEST_CASE("a sound file of version 2 or 3 gives its keys, shapes, types and byte
         CHECK(second.type == GGML_TYPE_Q8_0);
         CHECK(second.n_dims == 2);
         CHECK(second.ne == std::array<int64_t, 4>{32, 2, 1, 1});
-        CHECK(second.file == 0);
+        CHECK(second.region == 0);
         CHECK(second.data.size() == 68);
         CHECK(second.data.front() == std::byte{0x22});
         CHECK(second.data.back() == std::byte{0x22});

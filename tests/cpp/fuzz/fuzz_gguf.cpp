@@ -1,10 +1,11 @@
-// fuzz_gguf SEED_FILE N [SEED]: opens N damaged copies of a GGUF file, loads those that open as models, and
-// talks to those that load, aloud if they speak. Nothing but minicpmo::Error may come out; anything else ends
-// the run with status 1 and keeps the damaged copy. With --builtin for SEED_FILE it damages a tiny model of
-// its own.
+// fuzz_gguf FILE|FOLDER|--builtin N [NUMBER]: opens N damaged copies of a GGUF file, or of the files of a
+// published folder in turn, loads those that open as models, and talks to those that load, aloud if they
+// speak. Nothing but minicpmo::Error may come out; anything else ends the run with status 1 and keeps the
+// damaged copy. --builtin damages a tiny model of its own.
 
 #include <algorithm>
 #include <cstdint>
+#include <deque>
 #include <exception>
 #include <filesystem>
 #include <fstream>
@@ -12,6 +13,7 @@
 #include <iterator>
 #include <random>
 #include <string>
+#include <vector>
 
 #include "base/error.h"
 #include "base/log.h"
@@ -20,6 +22,8 @@
 #include "engine/session.h"
 #include "engine/spoken_answer.h"
 #include "fuzz/mutator.h"
+#include "layouts/file_kind.h"
+#include "layouts/file_search.h"
 #include "models/tiny_model.h"
 
 using namespace minicpmo;
@@ -59,7 +63,7 @@ void exercise(const GgufFile& file) {
     }
     volatile unsigned sink = 0;
     for (const TensorInfo& info : file.tensors()) {
-        const auto mapping = file.mappings()[info.file]->bytes();
+        const auto mapping = file.regions()[info.region].bytes;
         check<std::logic_error>(file.find_tensor(info.name) == &info, "tensor {} is not found by its name",
                                 info.name);
         check<std::logic_error>(info.data.data() >= mapping.data() &&
@@ -98,15 +102,18 @@ void talk(const std::shared_ptr<const Model>& model) {
     }
 }
 
-// A voice of a recording, and the first tokens of an answer in that voice, or in the file's own.
+// A voice of a recording, and the first tokens of an answer in that voice, or in one of the file: the one
+// that its flow remembers, if there is such.
 void speak(const std::shared_ptr<const Model>& model) {
     std::vector<float> sound(9000);
     for (size_t i = 0; i < sound.size(); ++i) sound[i] = 0.002F * static_cast<float>(i * 37 % 211) - 0.2F;
     Workspace workspace(model->backend());
     const SpeechModel& speech = model->speech();
-    const Voice voice =
-        speech.can_clone() ? speech.voice_encoder().encode(sound, "", workspace) : speech.voice("");
-    SpeechDecoder decoder(model, voice, {.n_step = 2});
+    Voice voice = speech.can_clone() ? speech.voice_encoder().encode(sound, "", workspace) : speech.voice("");
+    for (const Voice& stored : speech.voices()) {
+        if (stored.cache != nullptr) voice = stored;
+    }
+    SpeechDecoder decoder(model, voice, {.n_step = voice.cache != nullptr ? 0 : 2});
     Session session(model, {});
     const Message message{Role::user, {{PartKind::text, "Hello", {}, {}}}};
     session.prefill(std::span(&message, 1), {});
@@ -120,10 +127,17 @@ void speak(const std::shared_ptr<const Model>& model) {
     }
 }
 
-void run_mutant(const std::filesystem::path& path, Counts& counts) {
-    exercise(GgufFile::open(path));
+// A model: a file, and the other files of its set.
+struct FileSet {
+    std::filesystem::path model;
+    std::vector<std::filesystem::path> parts;
+};
+
+void run_mutant(const FileSet& set, const std::filesystem::path& damaged, Counts& counts) {
+    exercise(GgufFile::open(damaged));
     ++counts.n_opened;
-    const auto model = Model::load(path, {.backend = {.device = "cpu", .n_threads = 1}});
+    const auto model =
+        Model::load(set.model, {.backend = {.device = "cpu", .n_threads = 1}, .parts = set.parts});
     ++counts.n_loaded;
     talk(model);
     if (model->has_speech()) speak(model);
@@ -132,65 +146,117 @@ void run_mutant(const std::filesystem::path& path, Counts& counts) {
 
 size_t header_bytes(const GgufFile& file) {
     size_t n = std::min(file.n_bytes(), kMaxHeaderBytes);
-    const std::byte* start = file.mappings()[0]->bytes().data();
+    const std::byte* start = file.regions()[0].bytes.data();
     for (const TensorInfo& info : file.tensors())
         n = std::min(n, static_cast<size_t>(info.data.data() - start));
     return n;
 }
 
-int run(const std::filesystem::path& seed_file, int n_mutant, uint64_t seed) {
-    std::ifstream in(seed_file, std::ios::binary);
-    std::string sound{std::istreambuf_iterator<char>(in), {}};
+// A file that is damaged again and again, and is sound in between.
+class Victim {
+public:
+    Victim(std::filesystem::path path, uint64_t seed)
+        : path_(std::move(path)),
+          sound_(read(path_)),
+          mutator_(sound_, header_bytes(GgufFile::open(path_)), seed) {}
+    const std::filesystem::path& path() const { return path_; }
+    void damage() { write(mutator_.next()); }
+    void repair() { write(sound_); }
+
+private:
+    static std::string read(const std::filesystem::path& path) {
+        std::ifstream in(path, std::ios::binary);
+        return {std::istreambuf_iterator<char>(in), {}};
+    }
+    void write(const std::string& bytes) {
+        std::ofstream(path_, std::ios::binary)
+            .write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
+    }
+
+    std::filesystem::path path_;
+    std::string sound_;
+    Mutator mutator_;
+};
+
+int run(const FileSet& set, int n_mutant, uint64_t seed) {
     Counts counts;
-    run_mutant(seed_file, counts);  // undamaged, it must answer
+    run_mutant(set, set.model, counts);  // undamaged, it must answer
     counts = {};
-    Mutator mutator(std::move(sound), header_bytes(GgufFile::open(seed_file)), seed);
-    const auto path = std::filesystem::temp_directory_path() /
-                      ("fuzz_gguf_" + std::to_string(std::random_device{}()) + ".gguf");
-    std::cout << "seed " << seed << ", damaged copies in " << path.string()
+    std::deque<Victim> victims;  // which stay where they are
+    victims.emplace_back(set.model, seed);
+    for (const auto& part : set.parts) victims.emplace_back(part, seed + victims.size());
+    std::cout << "seed " << seed << ", damaged copies in " << set.model.parent_path().string()
               << std::endl;  // seen even after an abort
     for (int i = 0; i < n_mutant; ++i) {
-        {
-            const std::string bytes = mutator.next();
-            std::ofstream(path, std::ios::binary)
-                .write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
-        }
+        Victim& victim = victims[static_cast<size_t>(i) % victims.size()];
+        victim.damage();
         const Stopwatch watch;
         try {
-            run_mutant(path, counts);
+            run_mutant(set, victim.path(), counts);
         } catch (const Error&) {
             // Refused, as it should be.
         } catch (const std::exception& error) {
-            std::cout << "mutant " << i << " of seed " << seed << " (" << path.string()
+            std::cout << "mutant " << i << " of seed " << seed << " (" << victim.path().string()
                       << "): " << error.what() << "\n";
             return 1;
         }
+        victim.repair();
         if (watch.seconds() > counts.slowest_s) {
             counts.slowest_s = watch.seconds();
             counts.slowest = i;
         }
     }
-    std::filesystem::remove(path);
     std::cout << n_mutant << " mutated files: " << counts.n_opened << " opened, " << counts.n_loaded
               << " loaded, " << counts.n_answered << " answered; the slowest took " << counts.slowest_s
               << " s (number " << counts.slowest << ")\n";
     return 0;
 }
 
+// A copy of a file, or of all files of a published folder, to be damaged; kept if something goes wrong.
+FileSet copy_set(const std::filesystem::path& source, const std::filesystem::path& target) {
+    namespace fs = std::filesystem;
+    fs::create_directory(target);
+    if (!fs::is_directory(source)) {
+        fs::copy_file(source, target / source.filename());
+        return {target / source.filename(), {}};
+    }
+    FileSet set;
+    for (const fs::path& path : find_gguf_files(source)) {
+        const fs::path copy = target / (std::to_string(set.parts.size()) + ".gguf");
+        fs::copy_file(path, copy);
+        const FileKind kind = classify(GgufFile::open(copy));
+        if (kind == FileKind::llm) {
+            set.model = target / "llm.gguf";
+            fs::rename(copy, set.model);
+        } else {
+            set.parts.push_back(copy);
+        }
+    }
+    return set;
+}
+
+int run_copy(const std::filesystem::path& source, int n_mutant, uint64_t seed) {
+    const auto folder =
+        std::filesystem::temp_directory_path() / ("fuzz_gguf_" + std::to_string(std::random_device{}()));
+    const int status = run(copy_set(source, folder), n_mutant, seed);
+    if (status == 0) std::filesystem::remove_all(folder);
+    return status;
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
     if (argc != 3 && argc != 4) {
-        std::cerr << "usage: fuzz_gguf SEED_FILE|--builtin N [SEED]\n";
+        std::cerr << "usage: fuzz_gguf FILE|FOLDER|--builtin N [NUMBER]\n";
         return 2;
     }
     try {
         set_log_sink([](LogLevel, std::string_view) {});
         const int n_mutant = std::stoi(argv[2]);
         const uint64_t seed = argc == 4 ? std::stoull(argv[3]) : 1;
-        if (std::string(argv[1]) != "--builtin") return run(argv[1], n_mutant, seed);
+        if (std::string(argv[1]) != "--builtin") return run_copy(argv[1], n_mutant, seed);
         const TinyModelFile file({.has_speech = true, .n_ctx_speech = 512, .n_ctx = 512});
-        return run(file.path(), n_mutant, seed);
+        return run_copy(file.path(), n_mutant, seed);
     } catch (const std::exception& error) {
         std::cerr << error.what() << "\n";
         return 1;

@@ -71,8 +71,8 @@ void Mutator::mutate(std::string& bytes) {
         case 8:
         case 9:
             return overwrite(bytes, one_of(places_.structure));
-        default:
-            return overwrite(bytes, one_of(places_.values));
+        default:  // some files state no numbers
+            return overwrite(bytes, one_of(places_.values.empty() ? places_.structure : places_.values));
     }
 }
 

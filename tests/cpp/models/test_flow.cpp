@@ -10,6 +10,7 @@
 #include "base/error.h"
 #include "base/rng.h"
 #include "core/temp_folder.h"
+#include "models/speech/flow_memory.h"
 #include "models/tiny_flow.h"
 
 using namespace minicpmo;
@@ -351,4 +352,38 @@ TEST_CASE("wrong codes are refused and leave the stream as it was") {
     const auto few = std::span(f.noise).first(size_t{20} * kTinyFlowMel);
     CHECK_THROWS_AS(f.flow->next(random_codes(28, 1), false, few, state, *f.workspace), ArgumentError);
     CHECK(f.next(state, 28, 2).data == f.next(other, 28, 2).data);
+}
+
+TEST_CASE("a voice is recalled as it was remembered") {
+    for (const ggml_type type : {GGML_TYPE_F32, GGML_TYPE_F16}) {
+        Fixture f({.type = type});
+        FlowState heard = f.start(9);
+        const VoiceCache cache = remember_voice(*f.flow, heard);
+        CHECK(cache.n_step == 2);
+        CHECK(cache.encoder_keys_values.dim(1) == 18);
+        const std::vector<float> speaker = make_prompt(9).speaker;
+        FlowState recalled = recall_voice(*f.flow, cache, speaker, *f.workspace);
+        CHECK(recalled.noise_offset() == heard.noise_offset());
+        for (const uint64_t seed : {1, 2, 3})
+            CHECK(f.next(recalled, 28, seed).data == f.next(heard, 28, seed).data);
+    }
+}
+
+TEST_CASE("caches of other flows are refused") {
+    Fixture f;
+    const VoiceCache sound = remember_voice(*f.flow, f.start(9));
+    const std::vector<float> speaker = make_prompt(9).speaker;
+    const auto refuses = [&](auto change) {
+        VoiceCache cache = sound;
+        change(cache);
+        CHECK_THROWS_AS(recall_voice(*f.flow, cache, speaker, *f.workspace), ArgumentError);
+    };
+    refuses([](VoiceCache& c) { c.n_step = 3; });
+    refuses([](VoiceCache& c) { c.n_step = 0; });
+    refuses([](VoiceCache& c) { c.encoder_contexts.shape[1] -= 1; });
+    refuses([](VoiceCache& c) { c.encoder_keys_values.shape[2] += 1; });
+    refuses([](VoiceCache& c) { c.estimator_contexts.shape[0] *= 2; });
+    refuses([](VoiceCache& c) { c.estimator_keys_values.shape[1] = 1 << 20; });
+    refuses([](VoiceCache& c) { c.estimator_keys_values.data[5] = NAN; });
+    CHECK_THROWS_AS(recall_voice(*f.flow, sound, std::span(speaker).first(3), *f.workspace), ArgumentError);
 }
