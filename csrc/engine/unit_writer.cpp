@@ -55,6 +55,7 @@ void UnitWriter::reset() {
     context_.reset();
     sampler_.reset();
     unread_.clear();
+    text_ = {};
     is_prepared_ = false;
     is_in_turn_ = false;
     n_unit_ = 0;
@@ -123,6 +124,18 @@ int32_t UnitWriter::write_words(UnitWords& words, bool forces_listen) {
     return tokens.chunk_eos;
 }
 
+// NOTE: the reference decodes each unit by itself, which breaks characters at their edges.
+std::string UnitWriter::text_of(const UnitWords& words) {
+    const Tokenizer& tokenizer = model_->tokenizer();
+    if (rules_.last_token_decides) return tokenizer.decode(words.spoken, true);
+    std::string text;
+    for (const int32_t id : words.spoken) {
+        if (!tokenizer.is_special(id)) text += text_.push(tokenizer.bytes_of(id));
+    }
+    if (words.ends_turn || words.is_listen) text += text_.finish();
+    return text;
+}
+
 UnitWords UnitWriter::write(const Prompt& unit, bool forces_listen) {
     constexpr int kClosing = 3;  // <|turn_eos|> of a turn that is cut, the end of the words, </unit>
     const TokenRoles& tokens = model_->config().tokens;
@@ -168,7 +181,7 @@ UnitWords UnitWriter::write(const Prompt& unit, bool forces_listen) {
         words.hidden = Array<float>({words.hidden.dim(0), 0});
     }
     ++n_unit_;
-    words.text = model_->tokenizer().decode(words.spoken, true);
+    words.text = text_of(words);
     words.n_forgotten = window_.close_unit(context_, n_past() - begin, words.spoken);
     words.n_past = n_past();
     return words;
@@ -184,6 +197,7 @@ void UnitWriter::go_back(const Mark& mark) {
     window_ = mark.window;
     sampler_ = mark.sampler;
     unread_ = mark.unread;
+    text_ = mark.text;
     is_prepared_ = mark.is_prepared;
     is_in_turn_ = mark.is_in_turn;
     n_unit_ = mark.n_unit;
@@ -194,6 +208,7 @@ void UnitWriter::archive(Archive& archive) {
     archive(window_);
     archive(sampler_);
     archive(unread_);
+    archive(text_);
     archive(is_prepared_);
     archive(is_in_turn_);
     archive(n_unit_);

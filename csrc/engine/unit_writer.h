@@ -9,6 +9,7 @@
 #include "engine/context.h"
 #include "engine/duplex_sampler.h"
 #include "engine/unit_window.h"
+#include "text/utf8_stream.h"
 
 namespace minicpmo {
 
@@ -64,17 +65,19 @@ public:
         UnitWindow window;
         DuplexSampler sampler;
         std::vector<int32_t> unread;
+        Utf8Stream text;
         bool is_prepared = false;
         bool is_in_turn = false;
         int32_t n_unit = 0;
     };
     Mark mark() const {
-        return {context_.mark(), window_, sampler_, unread_, is_prepared_, is_in_turn_, n_unit_};
+        return {context_.mark(), window_, sampler_, unread_, text_, is_prepared_, is_in_turn_, n_unit_};
     }
     void rewind(const Mark& mark);   // throws ArgumentError as Context::rewind does
     void archive(Archive& archive);  // state, not options
 
 private:
+    std::string text_of(const UnitWords& words);
     void go_back(const Mark& mark);
     void feed(int32_t id, UnitWords& words, bool is_spoken);
     int32_t write_words(UnitWords& words, bool forces_listen);  // -> the token that ends them
@@ -89,6 +92,7 @@ private:
     // What closed the last unit. It is read with the next one, which costs less than by itself: the model's
     // weights pass by once.
     std::vector<int32_t> unread_;
+    Utf8Stream text_;  // of the turn: a character may begin in one unit and end in the next
     bool is_prepared_ = false;
     bool is_in_turn_ = false;
     int32_t n_unit_ = 0;  // of the conversation

@@ -20,6 +20,13 @@ std::string Utf8Stream::push(std::string_view bytes) {
     return out;
 }
 
+void Utf8Stream::archive(Archive& archive) {
+    constexpr size_t kMaxBytes = 3;  // of a character that is not complete
+    archive(pending_);
+    check<ModelFileError>(pending_.size() <= kMaxBytes,
+                          "[text] expected the begin of a character, got {} bytes", pending_.size());
+}
+
 std::string Utf8Stream::finish() { return utf8_lossy(std::exchange(pending_, {})); }
 
 std::string utf8_lossy(std::string_view bytes) {

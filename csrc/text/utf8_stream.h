@@ -4,12 +4,15 @@
 #include <string>
 #include <string_view>
 
+#include "base/archive.h"
+
 namespace minicpmo {
 
 class Utf8Stream {
 public:
     std::string push(std::string_view bytes);  // complete characters so far; invalid bytes become U+FFFD
     std::string finish();                      // what was still incomplete, as U+FFFD
+    void archive(Archive& archive);
 
 private:
     std::string pending_;

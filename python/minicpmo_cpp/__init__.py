@@ -1,5 +1,7 @@
 """MiniCPM-o on the machine you own: text, images, sound and video in, text and speech out."""
 
+from typing import TYPE_CHECKING, Any
+
 import minicpmo_cpp.waiting  # noqa: F401  before anything else: it loads the engine's libraries
 
 # isort: split
@@ -24,11 +26,24 @@ from minicpmo_cpp.tokenizer import Tokenizer
 from minicpmo_cpp.types import Audio, ChatResult, Forward, Piece, Progress, Prompt, SpeechTimings, Timings
 from minicpmo_cpp.voice import Voice
 
+if TYPE_CHECKING:
+    from minicpmo_cpp.official import MiniCPMO
+
 # fmt: off
 __all__ = [
     "TASKS", "Answer", "Audio", "AudioStream", "ChatResult", "ContextFullError", "DuplexChunk",
-    "DuplexSession", "DuplexSnapshot", "Forward", "GenerationInterruptedError", "MiniCPMOError", "Model",
-    "ModelFileError", "Piece", "Progress", "Prompt", "Session", "SessionLimitError", "SessionSnapshot",
+    "DuplexSession", "DuplexSnapshot", "Forward", "GenerationInterruptedError", "MiniCPMO", "MiniCPMOError",
+    "Model", "ModelFileError", "Piece", "Progress", "Prompt", "Session", "SessionLimitError", "SessionSnapshot",
     "SpeechTimings", "Timings", "Tokenizer", "UnitTimings", "UnsupportedModelError", "Voice", "__version__",
     "devices", "system_prompt",
 ]
+# fmt: on
+
+
+def __getattr__(name: str) -> Any:
+    """The official interface is imported when somebody asks for it."""
+    if name == "MiniCPMO":
+        from minicpmo_cpp.official import MiniCPMO
+
+        return MiniCPMO
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
