@@ -33,9 +33,9 @@ if TYPE_CHECKING:
 __all__ = [
     "TASKS", "Answer", "Audio", "AudioStream", "ChatResult", "ContextFullError", "DuplexChunk",
     "DuplexSession", "DuplexSnapshot", "Forward", "GenerationInterruptedError", "MiniCPMO", "MiniCPMOError",
-    "Model", "ModelFileError", "Piece", "Progress", "Prompt", "Session", "SessionLimitError", "SessionSnapshot",
-    "SpeechTimings", "Timings", "Tokenizer", "UnitTimings", "UnsupportedModelError", "Voice", "__version__",
-    "devices", "system_prompt",
+    "Model", "ModelFileError", "Piece", "Progress", "Prompt", "Session", "SessionLimitError",
+    "SessionSnapshot", "SpeechTimings", "Timings", "Tokenizer", "UnitTimings", "UnsupportedModelError",
+    "Voice", "__version__", "devices", "system_prompt",
 ]
 # fmt: on
 
