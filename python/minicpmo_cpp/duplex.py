@@ -220,10 +220,19 @@ class DuplexSession:
         self._open_stream().finish()
 
     def chunks(self) -> Iterator[DuplexChunk]:
-        """What becomes of pushed input, unit by unit, each waited for; ends when finish() was called."""
+        """What becomes of pushed input, unit by unit, each waited for; ends when finish() was called.
+
+        Raises:
+            MiniCPMOError: what the engine could not do, once the units before it were given; the conversation
+                is then to be prepared anew.
+        """
         stream = self._open_stream()
-        while (facts := stream.next()) is not None:
-            yield self._chunk(facts)
+        try:
+            while (facts := stream.next()) is not None:
+                yield self._chunk(facts)
+        except MiniCPMOError:
+            self._end_stream(stream)
+            raise
         self._end_stream(stream)
 
     async def __aiter__(self) -> AsyncIterator[DuplexChunk]:

@@ -296,6 +296,21 @@ def test_a_full_context_refuses_and_a_window_goes_on(demo: Model) -> None:
             assert sum(chunk.n_dropped_units for chunk in chunks) > 3
 
 
+def test_what_fails_while_sound_is_pushed_is_raised_behind_the_units_before_it(demo: Model) -> None:
+    with demo.duplex(seed=4, n_ctx=160) as session:
+        session.prepare()
+        session.push_audio(sound(1, 20 * SECOND))
+        session.finish()
+        units = []
+        with pytest.raises(ContextFullError):
+            for chunk in session.chunks():
+                units.append(chunk.unit)
+        assert units == list(range(session.unit))
+        assert units
+        session.prepare()
+        assert session.step(sound(2)).unit == 0
+
+
 def test_options_are_checked(demo: Model) -> None:
     for options, error in (
         ({"window": "sliding"}, ValueError),
