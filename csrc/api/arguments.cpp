@@ -1,10 +1,14 @@
 #include "api/arguments.h"
 
+#include <algorithm>
+
 #include "core/quantize.h"
 
 namespace minicpmo::api {
 
 namespace {
+
+constexpr float kPcmScale = 32768.0F;
 
 Role to_role(int32_t role) {
     switch (role) {
@@ -20,24 +24,12 @@ Role to_role(int32_t role) {
     }
 }
 
-ImageView to_view(const minicpmo_part& part, std::deque<Image>& copies) {
-    const ImageView view{part.pixels, part.width, part.height};
-    check_image(view);
-    const size_t row_bytes = static_cast<size_t>(part.width) * kImageChannels;
-    if (part.row_stride == 0 || part.row_stride == row_bytes) return view;
-    check<ArgumentError>(part.row_stride > row_bytes,
-                         "[api] expected a row_stride of at least {} bytes, got {}", row_bytes,
-                         part.row_stride);
-    Image& copy = copies.emplace_back(part.width, part.height);
-    for (size_t y = 0; y < static_cast<size_t>(part.height); ++y) {
-        std::memcpy(copy.pixels.data() + y * row_bytes, part.pixels + y * part.row_stride, row_bytes);
-    }
-    return copy.view();
-}
-
 MessagePart to_part(const minicpmo_part& part, std::deque<Image>& copies) {
     check_struct_size<minicpmo_part>(part.struct_size, "part");
-    if (part.kind == MINICPMO_PART_IMAGE) return {PartKind::image, "", to_view(part, copies), {}};
+    if (part.kind == MINICPMO_PART_IMAGE) {
+        const ImageView view = to_view(part.pixels, part.width, part.height, part.row_stride, copies);
+        return {PartKind::image, "", view, {}};
+    }
     if (part.kind == MINICPMO_PART_AUDIO) {
         return {PartKind::audio, "", {}, checked_span(part.samples, part.n_sample, "samples")};
     }
@@ -45,12 +37,6 @@ MessagePart to_part(const minicpmo_part& part, std::deque<Image>& copies) {
                          int{MINICPMO_PART_TEXT}, int{MINICPMO_PART_AUDIO}, part.kind);
     const std::span<const char> text = checked_span(part.text, part.n_text, "text");
     return {PartKind::text, std::string(text.begin(), text.end()), {}, {}};
-}
-
-std::optional<ggml_type> to_cache_type(const char* name) {
-    const std::string_view wanted = &not_null(name, "cache_type");
-    if (wanted == "auto") return std::nullopt;
-    return parse_type(wanted);  // the cache knows which of them it can be
 }
 
 }  // namespace
@@ -76,6 +62,28 @@ minicpmo_end to_end(const std::string& stop_reason) {
     return stop_reason == "interrupted" ? MINICPMO_END_INTERRUPTED : MINICPMO_END_STOP;
 }
 
+std::vector<float> to_samples(const Voice& voice) {
+    std::vector<float> samples(voice.pcm.size());
+    std::transform(voice.pcm.begin(), voice.pcm.end(), samples.begin(),
+                   [](int16_t x) { return static_cast<float>(x) / kPcmScale; });
+    return samples;
+}
+
+ImageView to_view(const uint8_t* pixels, int32_t width, int32_t height, size_t row_stride,
+                  std::deque<Image>& copies) {
+    const ImageView view{pixels, width, height};
+    check_image(view);
+    const size_t row_bytes = static_cast<size_t>(width) * kImageChannels;
+    if (row_stride == 0 || row_stride == row_bytes) return view;
+    check<ArgumentError>(row_stride > row_bytes, "[api] expected a row_stride of at least {} bytes, got {}",
+                         row_bytes, row_stride);
+    Image& copy = copies.emplace_back(width, height);
+    for (size_t y = 0; y < static_cast<size_t>(height); ++y) {
+        std::memcpy(copy.pixels.data() + y * row_bytes, pixels + y * row_stride, row_bytes);
+    }
+    return copy.view();
+}
+
 Messages to_messages(const minicpmo_message* messages, size_t n_message) {
     Messages all;
     for (const minicpmo_message& message : checked_span(messages, n_message, "messages")) {
@@ -86,6 +94,12 @@ Messages to_messages(const minicpmo_message* messages, size_t n_message) {
         }
     }
     return all;
+}
+
+std::optional<ggml_type> to_cache_type(const char* name) {
+    const std::string_view wanted = &not_null(name, "cache_type");
+    if (wanted == "auto") return std::nullopt;
+    return parse_type(wanted);  // the cache knows which of them it can be
 }
 
 PromptOptions to_prompt_options(const minicpmo_prefill_params& params) {

@@ -13,6 +13,7 @@
 #include "api/guard.h"
 #include "engine/message.h"
 #include "engine/session.h"
+#include "models/speech/voice.h"
 
 namespace minicpmo::api {
 
@@ -66,12 +67,19 @@ void store_text(std::string_view text, char* buffer, size_t n_buffer, size_t* n_
 std::filesystem::path to_path(const char* utf8);
 minicpmo_end to_end(const std::string& stop_reason);  // of a session; throws ArgumentError before any answer
 
+// A caller's pixels, or where rows are padded a copy of them.
+ImageView to_view(const uint8_t* pixels, int32_t width, int32_t height, size_t row_stride,
+                  std::deque<Image>& copies);
+
+std::vector<float> to_samples(const Voice& voice);  // its recording; may be empty
+
 // Messages whose pictures point into the caller's memory, or where rows are padded into `copies`.
 struct Messages {
     std::vector<Message> list;
     std::deque<Image> copies;
 };
 Messages to_messages(const minicpmo_message* messages, size_t n_message);
+std::optional<ggml_type> to_cache_type(const char* name);
 PromptOptions to_prompt_options(const minicpmo_prefill_params& params);
 SessionOptions to_session_options(const minicpmo_session_params& params);
 GenerateOptions to_generate_options(const minicpmo_generate_params& params);

@@ -12,10 +12,6 @@
 using namespace minicpmo;
 using namespace minicpmo::api;
 
-struct minicpmo_voice {
-    Voice voice;
-};
-
 struct minicpmo_speech_decoder {
     minicpmo_speech_decoder(std::shared_ptr<const Model> of, const Voice& voice,
                             const SpeechDecoderOptions& options)
@@ -45,8 +41,6 @@ struct minicpmo_spoken_answer {
 };
 
 namespace {
-
-constexpr float kPcmScale = 32768.0F;
 
 std::string to_name(const char* name) { return name == nullptr ? "" : name; }
 
@@ -147,13 +141,13 @@ minicpmo_status minicpmo_voice_name(const minicpmo_voice* voice, char* buffer, s
 minicpmo_status minicpmo_voice_samples(const minicpmo_voice* voice, float* samples, size_t n_max,
                                        size_t* n_sample) {
     return guard([&] {
-        const std::vector<int16_t>& pcm = not_null(voice, "voice").voice.pcm;
-        not_null(n_sample, "n_sample") = pcm.size();
+        const Voice& found = not_null(voice, "voice").voice;
+        not_null(n_sample, "n_sample") = found.pcm.size();
         if (samples == nullptr) return;
-        check<BufferError>(n_max >= pcm.size(), "[api] expected room for {} samples, got {}", pcm.size(),
-                           n_max);
-        std::transform(pcm.begin(), pcm.end(), samples,
-                       [](int16_t x) { return static_cast<float>(x) / kPcmScale; });
+        check<BufferError>(n_max >= found.pcm.size(), "[api] expected room for {} samples, got {}",
+                           found.pcm.size(), n_max);
+        const std::vector<float> all = to_samples(found);
+        std::copy(all.begin(), all.end(), samples);
     });
 }
 

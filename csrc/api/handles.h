@@ -1,11 +1,12 @@
 #pragma once
-// What the handles of the C API hold. Reference: csrc/include/minicpmo.h.
+// What the handles of the C API hold that several of its files use. Reference: csrc/include/minicpmo.h.
 
 #include <memory>
 #include <string>
 
 #include "engine/session.h"
 #include "include/minicpmo.h"
+#include "models/speech/voice.h"
 
 struct minicpmo_model {
     std::shared_ptr<const minicpmo::Model> model;
@@ -20,4 +21,8 @@ struct minicpmo_session {
     minicpmo::Session session;
     std::string piece;
     bool is_lent = false;  // to a spoken answer
+};
+
+struct minicpmo_voice {
+    minicpmo::Voice voice;
 };

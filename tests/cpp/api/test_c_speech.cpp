@@ -9,6 +9,7 @@
 #include <thread>
 #include <vector>
 
+#include "api/c_handle.h"
 #include "api/usage_in_c.h"
 #include "models/tiny_model.h"
 
@@ -16,24 +17,11 @@ using namespace minicpmo;
 
 namespace {
 
-template <class T, void (*free_)(T*)>
-struct Free {
-    void operator()(T* handle) const { free_(handle); }
-};
-template <class T, void (*free_)(T*)>
-using Handle = std::unique_ptr<T, Free<T, free_>>;
 using ModelHandle = Handle<minicpmo_model, minicpmo_model_free>;
 using SessionHandle = Handle<minicpmo_session, minicpmo_session_free>;
 using VoiceHandle = Handle<minicpmo_voice, minicpmo_voice_free>;
 using DecoderHandle = Handle<minicpmo_speech_decoder, minicpmo_speech_decoder_free>;
 using AnswerHandle = Handle<minicpmo_spoken_answer, minicpmo_spoken_answer_free>;
-
-template <class T>
-T sized() {
-    T value{};
-    value.struct_size = sizeof value;
-    return value;
-}
 
 ModelHandle load(bool has_speech = true) {
     const TinyModelFile file({.has_vision = false, .has_audio = false, .has_speech = has_speech});

@@ -36,8 +36,8 @@ inline std::shared_ptr<const Model> load_built(const GgufBuilder& builder) {
 }
 
 // Random weights, but that the tokens which structure a unit are drawn more often than others.
-inline std::shared_ptr<const Model> tiny_duplex() {
-    static const std::shared_ptr<const Model> model = [] {
+inline const GgufBuilder& lively_model() {
+    static const GgufBuilder model = [] {
         GgufBuilder builder = tiny_model(tiny_duplex_options());
         const auto plain = load_built(builder);
         const TokenRoles& t = plain->config().tokens;
@@ -45,8 +45,12 @@ inline std::shared_ptr<const Model> tiny_duplex() {
         for (const int32_t id : {t.listen, t.turn_eos, t.chunk_eos, t.chunk_tts_eos, t.tts_bos}) {
             for (int i = 0; i < kTinyEmbd; ++i) head[id * kTinyEmbd + i] *= 2.5F;
         }
-        return load_built(builder);
+        return builder;
     }();
+    return model;
+}
+inline std::shared_ptr<const Model> tiny_duplex() {
+    static const std::shared_ptr<const Model> model = load_built(lively_model());
     return model;
 }
 
