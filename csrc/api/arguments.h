@@ -2,6 +2,7 @@
 // What C callers pass, checked and turned into the engine's types, and results turned into what C callers
 // get. Reference: csrc/include/minicpmo.h.
 
+#include <cstddef>
 #include <cstring>
 #include <deque>
 #include <filesystem>
@@ -17,12 +18,17 @@
 
 namespace minicpmo::api {
 
-// All structs are in their first version, so one size is right. Where a field gets appended, the size without
-// it stays valid; a larger struct is from a newer header and may ask for what we do not know.
+// The size of a struct before fields were appended to it, which stays valid; a larger struct is from a newer
+// header and may ask for what we do not know.
+template <class S>
+inline constexpr size_t kFirstSize = sizeof(S);
+template <>
+inline constexpr size_t kFirstSize<minicpmo_model_params> = offsetof(minicpmo_model_params, max_sessions);
+
 template <class S>
 void check_struct_size(size_t struct_size, const char* name) {
-    check<ArgumentError>(struct_size == sizeof(S), "[api] expected a struct_size of {}, got {} ({})",
-                         sizeof(S), struct_size, name);
+    check<ArgumentError>(struct_size == sizeof(S) || struct_size == kFirstSize<S>,
+                         "[api] expected a struct_size of {}, got {} ({})", sizeof(S), struct_size, name);
 }
 
 template <class S>
@@ -47,9 +53,11 @@ std::span<const T> checked_span(const T* data, size_t n, const char* name) {
 // The caller's params, or the defaults for null.
 template <class P>
 P params_or_default(const P* given, const P& defaults, const char* name) {
-    if (given == nullptr) return defaults;
+    P params = defaults;
+    if (given == nullptr) return params;
     check_struct(given, name);
-    return *given;
+    std::memcpy(&params, given, given->struct_size);
+    return params;
 }
 
 template <class P>
@@ -57,7 +65,8 @@ minicpmo_status store_default(P* params, size_t struct_size, const P& defaults, 
     return guard([&] {
         P& out = not_null(params, name);
         check_struct_size<P>(struct_size, name);
-        out = defaults;
+        std::memcpy(&out, &defaults, struct_size);
+        out.struct_size = struct_size;
     });
 }
 

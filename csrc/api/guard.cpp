@@ -50,6 +50,10 @@ minicpmo_status status_of_current_exception() noexcept {
         return fail_with(MINICPMO_ERROR_OUT_OF_MEMORY, error.what());
     } catch (const BufferError& error) {
         return fail_with(MINICPMO_ERROR_BUFFER_TOO_SMALL, error.what());
+    } catch (const SessionLimitError& error) {
+        return fail_with(MINICPMO_ERROR_SESSION_LIMIT, error.what());
+    } catch (const TimeoutError& error) {
+        return fail_with(MINICPMO_ERROR_TIMEOUT, error.what());
     } catch (const std::bad_alloc&) {
         return fail_with(MINICPMO_ERROR_OUT_OF_MEMORY, kNoMemory);
     } catch (const std::exception& error) {

@@ -10,6 +10,9 @@ namespace minicpmo::api {
 class BufferError : public Error {  // the caller's buffer is too small
     using Error::Error;
 };
+class TimeoutError : public Error {  // there was no room in time
+    using Error::Error;
+};
 
 // The status of the exception that is being handled; its text becomes this thread's last error.
 minicpmo_status status_of_current_exception() noexcept;

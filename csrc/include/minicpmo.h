@@ -40,7 +40,6 @@
 #ifdef __cplusplus
 extern "C" {
 #endif
-
 typedef enum minicpmo_status {
     MINICPMO_OK = 0,
     MINICPMO_ERROR_INTERNAL = 1,           // none of the others; a bug or a failing device
@@ -50,7 +49,9 @@ typedef enum minicpmo_status {
     MINICPMO_ERROR_CONTEXT_FULL = 5,       // the session has no room for what was asked
     MINICPMO_ERROR_INTERRUPTED = 6,        // minicpmo_session_interrupt was called meanwhile
     MINICPMO_ERROR_OUT_OF_MEMORY = 7,
-    MINICPMO_ERROR_BUFFER_TOO_SMALL = 8  // the caller's buffer; the size that is needed was stored
+    MINICPMO_ERROR_BUFFER_TOO_SMALL = 8,  // the caller's buffer; the size that is needed was stored
+    MINICPMO_ERROR_SESSION_LIMIT = 9,     // the model has max_sessions conversations
+    MINICPMO_ERROR_TIMEOUT = 10           // there was no room in time; nothing was taken
 } minicpmo_status;
 
 typedef struct minicpmo_model minicpmo_model;      // immutable, shared by its sessions
@@ -77,6 +78,8 @@ typedef struct minicpmo_model_params {
     int32_t n_threads;   // 0: all processors
     const char* const* parts;  // [n_part] paths of the set's other files; if none, those beside the first
     size_t n_part;
+    int32_t max_sessions;      // conversations at a time; 0: any number. From here on not in all versions
+    int32_t batches_sessions;  // not 0: tokens of several at a time: faster, rounded by who else answers
 } minicpmo_model_params;
 
 typedef struct minicpmo_model_info {
@@ -127,7 +130,6 @@ typedef struct minicpmo_session_params {
 } minicpmo_session_params;
 
 typedef enum { MINICPMO_ROLE_SYSTEM = 0, MINICPMO_ROLE_USER = 1, MINICPMO_ROLE_ASSISTANT = 2 } minicpmo_role;
-
 typedef enum { MINICPMO_PART_TEXT = 0, MINICPMO_PART_IMAGE = 1, MINICPMO_PART_AUDIO = 2 } minicpmo_part_kind;
 
 typedef struct minicpmo_part {
@@ -203,8 +205,7 @@ MINICPMO_API minicpmo_status minicpmo_session_params_default(minicpmo_session_pa
 MINICPMO_API minicpmo_status minicpmo_prefill_params_default(minicpmo_prefill_params* params, size_t size);
 MINICPMO_API minicpmo_status minicpmo_generate_params_default(minicpmo_generate_params* params, size_t size);
 
-// A new conversation; params may be null for the defaults. Any thread. The caller owns *session and gives it
-// to minicpmo_session_free.
+// A new conversation; params may be null. Any thread. The caller gives *session to minicpmo_session_free.
 MINICPMO_API minicpmo_status minicpmo_session_create(const minicpmo_model* model,
                                                      const minicpmo_session_params* params,
                                                      minicpmo_session** session);
