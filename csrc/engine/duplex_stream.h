@@ -42,7 +42,8 @@ public:
     // The next unit. Waits for it; nothing after the last one. Throws what a stage threw once the units
     // before were taken; the conversation is then to be prepared anew or restored.
     std::optional<StreamedChunk> next();
-    std::optional<StreamedChunk> poll();  // the same, without waiting
+    std::optional<StreamedChunk> poll();          // the same, without waiting
+    bool is_over() { return chunks_.is_over(); }  // nothing is left to be taken
 
     static constexpr size_t kMaxChunks = 64;  // that wait to be taken
 

@@ -2,6 +2,8 @@
 
 #include <minicpmo.h>
 #include <minicpmo_audio.h>
+#include <minicpmo_duplex.h>
+#include <minicpmo_session_state.h>
 #include <minicpmo_speech.h>
 #include <stdio.h>
 #include <string.h>
@@ -80,4 +82,26 @@ int speak_in_c(const char* path, size_t* n_sample) {
     minicpmo_session_free(session);
     minicpmo_model_free(model);
     return n_token;
+}
+
+int converse_in_c(const char* path, int n_unit, size_t* n_sample) {
+    minicpmo_model* model = NULL;
+    minicpmo_duplex* duplex = NULL;
+    minicpmo_duplex_chunk chunk = {.struct_size = sizeof chunk};
+    static const float second[16000];
+    minicpmo_unit unit = {.struct_size = sizeof unit, .samples = second, .n_sample = 16000};
+    int n_done = -1;
+    *n_sample = 0;
+    if (minicpmo_model_load(path, NULL, &model) == MINICPMO_OK &&
+        minicpmo_duplex_create(model, NULL, &duplex) == MINICPMO_OK &&
+        minicpmo_duplex_prepare(duplex, NULL, NULL, NULL, 0, NULL) == MINICPMO_OK) {
+        n_done = 0;
+        while (n_done < n_unit && minicpmo_duplex_step(duplex, &unit, &chunk) == MINICPMO_OK) {
+            *n_sample += chunk.n_sample;
+            ++n_done;
+        }
+    }
+    minicpmo_duplex_free(duplex);
+    minicpmo_model_free(model);
+    return n_done;
 }

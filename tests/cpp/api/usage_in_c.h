@@ -1,5 +1,5 @@
 #pragma once
-// The usage examples of minicpmo.h and minicpmo_speech.h as C functions.
+// The usage examples of minicpmo.h, minicpmo_speech.h and minicpmo_duplex.h as C functions.
 
 #include <stddef.h>
 
@@ -13,6 +13,10 @@ int answer_in_c(const char* path, char* answer, size_t n_answer);
 // Counts the samples of a spoken answer of the model at `path`; returns the number of its tokens, -1 on
 // failure.
 int speak_in_c(const char* path, size_t* n_sample);
+
+// Counts the samples that the model at `path` says in n_unit seconds of silence; returns the number of units,
+// -1 on failure.
+int converse_in_c(const char* path, int n_unit, size_t* n_sample);
 
 #ifdef __cplusplus
 }
