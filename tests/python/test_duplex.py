@@ -301,10 +301,13 @@ def test_what_fails_while_sound_is_pushed_is_raised_behind_the_units_before_it(d
         session.prepare()
         session.push_audio(sound(1, 20 * SECOND))
         session.finish()
-        units = []
+        units: list[int] = []
+
+        def take() -> None:
+            units.extend(chunk.unit for chunk in session.chunks())
+
         with pytest.raises(ContextFullError):
-            for chunk in session.chunks():
-                units.append(chunk.unit)
+            take()
         assert units == list(range(session.unit))
         assert units
         session.prepare()
