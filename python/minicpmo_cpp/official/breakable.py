@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import threading
+from abc import ABC, abstractmethod
 
 
-class Breakable:
+class Breakable(ABC):
     """A break, which can be taken back, and a stop, which ends the conversation."""
 
     def __init__(self) -> None:
@@ -38,6 +39,6 @@ class Breakable:
     def _is_stopped(self) -> bool:
         return self.is_break_set() or self.is_session_stop_set()
 
+    @abstractmethod
     def _cut(self) -> None:
         """Ends what is being computed."""
-        raise NotImplementedError
