@@ -32,6 +32,7 @@ from minicpmo_convert.families import O_4_5
 from minicpmo_convert.metadata import Entry, Metadata
 from minicpmo_convert.recipe import RECIPES
 from minicpmo_convert.tensor import Tensor
+from minicpmo_convert.whole_blocks import whole_width
 from minicpmo_convert.writer import ARCHITECTURE, Output, write
 
 SPREAD = 0.02  # standard deviation of a weight
@@ -195,6 +196,7 @@ def make(
     audio_sizes = audio.read_sizes(config, family, llm_sizes["n_embd"])
     mix = _with_media(RECIPES[type_name], media)
     seeing = mix if split is None else _with_media(mix, "f16")  # llama.cpp's file holds the same weights
+    vision_sizes["n_ff"] = whole_width(vision_sizes["n_ff"], seeing)
 
     tensors = make_tensors((*names.LLM, names.LLM_HEAD), llm_sizes, n_layer, mix)
     tensors += make_tensors(names.VISION, vision_sizes, vision_sizes["n_run"], seeing)

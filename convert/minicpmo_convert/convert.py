@@ -21,6 +21,7 @@ from minicpmo_convert.recipe import RECIPES, Recipe
 from minicpmo_convert.speech import Speech
 from minicpmo_convert.tensor import Tensor
 from minicpmo_convert.voices import read_recordings, write_with
+from minicpmo_convert.whole_blocks import widened
 from minicpmo_convert.writer import ARCHITECTURE, Output
 
 VERSION = 1  # of the layout: minicpmo.version
@@ -68,7 +69,7 @@ def convert(
     """
     recordings = read_recordings(voices or {})
     model = read_model(folder, type_name, say, token2wav, imatrix)
-    outputs = [model.output_of(tensor) for tensor in model.tensors]
+    outputs = [model.output_of(each) for each in widened(model.tensors, model.keys, model.recipe)]
     write_with(target, model.keys, outputs, recordings)
     return target.stat().st_size
 

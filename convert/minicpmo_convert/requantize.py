@@ -14,6 +14,7 @@ from minicpmo_convert.imatrix import importance_of, read_imatrix
 from minicpmo_convert.metadata import Metadata
 from minicpmo_convert.recipe import RECIPES, Recipe
 from minicpmo_convert.voices import read_recordings, write_with
+from minicpmo_convert.whole_blocks import widened
 from minicpmo_convert.writer import ARCHITECTURE, Output
 
 
@@ -41,15 +42,15 @@ def requantize(
     n_layer = _read_layer_count(file)
 
     tied = all(tensor.name != "output.weight" for tensor in file.tensors)
+    keys = _keys(file, recipe)
     outputs = []
-    for tensor in file.tensors:
+    for tensor in widened(file.tensors, keys, recipe):
         known = recipes.knows(tensor.name)
         kind = recipes.type_of(recipe, tensor, n_layer, tied) if known else tensor.type
         outputs.append(Output(tensor, kind, importance_of(importance, tensor.name, tensor.n_col)))
     again = sum(o.type != o.tensor.type and o.tensor.type not in PLAIN for o in outputs)
     if again:
         say(f"{again} tensors are quantized already and lose precision twice: better convert the checkpoint")
-    keys = _keys(file, recipe)
     write_imatrix_keys(keys, imatrix, importance)
     write_with(target, keys, outputs, recordings)
     return target.stat().st_size

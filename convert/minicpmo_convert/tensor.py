@@ -73,6 +73,26 @@ class Tensor:
         """Rows [begin, begin + count) of a matrix."""
         return replace(self, shape=(count, self.n_col), read=lambda first, n: self.read(begin + first, n))
 
+    def with_zero_rows(self, n: int) -> Tensor:
+        """A matrix with n rows of zeros at its end. Bytes of zero are zeros in every type."""
+
+        def read(first: int, count: int) -> Blocks:
+            n_stored = max(0, min(count, self.n_row - first))
+            zeros = np.zeros((count - n_stored, row_bytes(self.type, self.n_col)), np.uint8)
+            stored = [self.read(first, n_stored)] if n_stored else []
+            return np.concatenate([*stored, zeros])
+
+        return replace(self, shape=(self.shape[0] + n, *self.shape[1:]), read=read)
+
+    def with_zero_columns(self, n: int) -> Tensor:
+        """Every row with n zeros at its end. Only for a plain type."""
+        margin = ((0, 0), (0, row_bytes(self.type, n)))
+        return replace(
+            self,
+            shape=(*self.shape[:-1], self.n_col + n),
+            read=lambda first, count: np.pad(self.read(first, count), margin),
+        )
+
     def transposed(self) -> Tensor:
         """Only for a plain type and two dimensions; reads the whole tensor for each piece."""
         rows, cols = self.shape

@@ -30,7 +30,9 @@ from minicpmo_convert.cli import app
 from minicpmo_convert.convert import convert
 from minicpmo_convert.error import ConvertError
 from minicpmo_convert.recipe import RECIPES, is_sensitive, type_of
+from minicpmo_convert.requantize import requantize
 from minicpmo_convert.tensor import Tensor
+from numpy.typing import NDArray
 from typer.testing import CliRunner
 
 TYPES = list(RECIPES)
@@ -207,12 +209,22 @@ TOLERANCE = {
 def check_types(path: Path, exact: Path, type_name: str) -> None:
     types, values, reference = read_types(path), read_values(path), read_values(exact)
     assert values.keys() == reference.keys()
+    values = {name: without_zeros(each, reference[name].shape) for name, each in values.items()}
     for name, kind in types.items():
         if reference[name].ndim == 1 or name in ("resampler.query", "a.position_embd.weight"):
             assert kind == "f32", name
         scale = float(np.sqrt(np.mean(reference[name] ** 2)))
         error = float(np.abs(values[name] - reference[name]).mean())
         assert error <= TOLERANCE[kind] * scale, (name, kind, error)
+
+
+def without_zeros(values: NDArray[np.float32], shape: tuple[int, ...]) -> NDArray[np.float32]:
+    """What is left of a tensor without the zeros that made it wider than `shape`."""
+    inside = tuple(slice(n) for n in shape)
+    outside = values.copy()
+    outside[inside] = 0
+    assert not outside.any()
+    return values[inside]
 
 
 @needs_golden
@@ -228,15 +240,47 @@ def test_golden_sets_convert_to_every_type(name: str, type_name: str, tmp_path: 
     has_own_head = type_name in ("f32", "f16", "bf16", "q8_0", "q6_k")
     assert types["output.weight"] == (type_name if has_own_head else "q6_k")
     assert types["blk.0.ffn_up.weight"] == base
-    # Rows of 144 and 272 are no whole blocks: the vision tower stays in float16.
-    assert types["v.blk.0.ffn_down.weight"] == (type_name if type_name in ("f32", "bf16") else "f16")
+    media = type_name if type_name in ("f32", "f16", "bf16") else "q8_0"
+    # Rows of 144 are no whole blocks and stay in float16; those of the hidden width are made whole.
+    assert types["v.blk.0.attn_q.weight"] == (media if media != "q8_0" else "f16")
+    assert types["v.blk.0.ffn_down.weight"] == media
     for table in ("v.patch_embd", "v.position_embd", "a.conv1", "a.conv2"):
         assert types[f"{table}.weight"] == ("f32" if type_name == "f32" else "f16")
-    media = type_name if type_name in ("f32", "f16", "bf16") else "q8_0"
     assert types["resampler.proj.weight"] == media
     for part in ("attn_q", "attn_k", "attn_v", "attn_out", "ffn_up", "ffn_down"):
         assert types[f"a.blk.1.{part}.weight"] == media
     assert types["mm.a.linear1.weight"] == types["mm.a.linear2.weight"] == media
+
+
+@pytest.mark.parametrize(
+    ("width", "type_name", "stored"), [(70, "q8_0", 96), (70, "f16", 70), (64, "q4_0", 64)]
+)
+def test_the_hidden_width_of_vision_is_made_of_whole_blocks(
+    folder: Folder, width: int, type_name: str, stored: int, tmp_path: Path
+) -> None:
+    folder.config["vision_config"]["intermediate_size"] = width
+    rng = np.random.default_rng(7)
+    for i in range(2):
+        at = f"vpm.encoder.layers.{i}.mlp."
+        for name, shape in {
+            "fc1.weight": (width, 36),
+            "fc1.bias": (width,),
+            "fc2.weight": (36, width),
+        }.items():
+            folder.tensors[at + name] = rng.normal(0, 0.05, shape).astype(np.float32)
+    convert(folder.write(), tmp_path / "f32.gguf", "f32")
+    convert(folder.path, tmp_path / "out.gguf", type_name)
+    keys, values = read_keys(tmp_path / "out.gguf"), read_values(tmp_path / "out.gguf")
+    assert keys["minicpmo.vision.feed_forward_length"] == stored
+    assert keys.get("minicpmo.vision.feed_forward_length_orig") == (width if stored != width else None)
+    assert values["v.blk.1.ffn_up.weight"].shape == (stored, 36)
+    assert values["v.blk.1.ffn_up.bias"].shape == (stored,)
+    assert values["v.blk.1.ffn_down.weight"].shape == (36, stored)
+    check_types(tmp_path / "out.gguf", tmp_path / "f32.gguf", type_name)
+    requantize(tmp_path / "f32.gguf", tmp_path / "again.gguf", type_name)
+    assert (tmp_path / "again.gguf").read_bytes() == (tmp_path / "out.gguf").read_bytes()
+    requantize(tmp_path / "out.gguf", tmp_path / "wide.gguf", "f16")  # what was added stays
+    assert read_keys(tmp_path / "wide.gguf")["minicpmo.vision.feed_forward_length"] == stored
 
 
 @pytest.mark.parametrize("type_name", TYPES)
