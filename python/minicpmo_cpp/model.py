@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-import os
-import time
 from collections.abc import Sequence
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from minicpmo_cpp import _core
-from minicpmo_cpp.answer import END_OF_SPEECH, Answer
+from minicpmo_cpp.answer import Answer
 from minicpmo_cpp.audio import to_samples
 from minicpmo_cpp.audio_stream import AudioStream
-from minicpmo_cpp.config import Config
 from minicpmo_cpp.duplex import DuplexSession
 from minicpmo_cpp.duplex_options import DuplexOptions
 from minicpmo_cpp.image import to_pixels
 from minicpmo_cpp.messages import Parsed, parse_messages, read_aloud, with_voice
-from minicpmo_cpp.model_files import part_paths
-from minicpmo_cpp.mouth import Mouth
+from minicpmo_cpp.open_model import OpenModel
 from minicpmo_cpp.options import (
     check_spoken,
     fit_to_video,
@@ -39,80 +34,13 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
 
-class Model(Mouth):
+class Model(OpenModel):
     """An open model file. Immutable, so several threads may use one.
 
     Example:
         >>> model = Model.load("minicpm-o-4_5-q4_k_m.gguf")
         >>> print(model.chat([{"role": "user", "content": [Path("cat.jpg"), "What is in the image?"]}]).text)
     """
-
-    def __init__(self, engine: _core.Model, *, load_s: float = 0.0, allow_remote: bool = False) -> None:
-        """Wraps an engine model; users call load()."""
-        super().__init__(engine, allow_remote=allow_remote)
-        self.load_s = load_s
-        self.allow_remote = allow_remote  # whether http(s) URLs of media are fetched
-        self.config = Config(engine.describe())
-        ids = engine.tokenize(END_OF_SPEECH)
-        self.end_of_speech = ids[0] if len(ids) == 1 else None
-
-    @classmethod
-    def load(
-        cls,
-        path: str | os.PathLike[str],
-        *,
-        mmproj: str | os.PathLike[str] | None = None,
-        audio_model: str | os.PathLike[str] | None = None,
-        tts_model: str | os.PathLike[str] | None = None,
-        projector: str | os.PathLike[str] | None = None,
-        token2wav: str | os.PathLike[str] | None = None,
-        device: str = "auto",
-        n_threads: int = 0,
-        allow_remote: bool = False,
-        max_sessions: int = 0,
-        batch_sessions: bool = False,
-    ) -> Model:
-        """Opens a GGUF file, or several that make a model.
-
-        Args:
-            path: the file, as minicpmo-convert writes it; or a folder of published files, or any file in one,
-                beside which the others are found by what is in them.
-            mmproj: the file that sees. Where this or one of the next is given, nothing else is looked for.
-            audio_model: the file that hears.
-            tts_model: the file that says codes.
-            projector: the file with that one's projector, where it has none inside.
-            token2wav: the folder of what turns codes into sound.
-            device: "auto", "cpu" or a name of devices().
-            n_threads: of the CPU; 0 means all cores.
-            allow_remote: whether messages may name media by http(s) URL.
-            max_sessions: conversations at a time, beyond which SessionLimitError is raised; 0 for any.
-            batch_sessions: whether tokens of conversations that answer at the same time are computed
-                together: faster, but rounding then depends on who else answers.
-
-        Raises:
-            ModelFileError: a file is missing, damaged or no model, or several files do not fit.
-            UnsupportedModelError: the file is sound and this build cannot run it.
-        """
-        if not isinstance(device, str):
-            raise TypeError(f"[model] expected the name of a device, got {device!r} (device)")
-        n_threads, allow_remote = integer("n_threads", n_threads), flag("allow_remote", allow_remote)
-        begin = time.perf_counter()
-        parts = part_paths(
-            mmproj=mmproj,
-            audio_model=audio_model,
-            tts_model=tts_model,
-            projector=projector,
-            token2wav=token2wav,
-        )
-        engine = _core.Model.load(
-            os.fsdecode(path),
-            parts=parts,
-            device=device,
-            n_threads=n_threads,
-            max_sessions=integer("max_sessions", max_sessions, 0),
-            batches_sessions=flag("batch_sessions", batch_sessions),
-        )
-        return cls(engine, load_s=time.perf_counter() - begin, allow_remote=allow_remote)
 
     def tokenize(self, text: str, parse_special: bool = True) -> list[int]:
         """Text -> ids. parse_special: whether "<|im_end|>" and its like mean themselves or are plain text."""
@@ -372,21 +300,6 @@ class Model(Mouth):
             UnsupportedModelError: the model does not hear, or does not speak and audio is True.
         """
         return DuplexSession(self, voice, options)
-
-    def close(self) -> None:
-        """Lets go of the file; its memory is freed when the last session on it is."""
-        self._engine = self._voices = None
-
-    def __enter__(self) -> Model:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def __repr__(self) -> str:
-        return f"<Model {self.config['name']} on {self.config['device']}>"
 
     def _parse(
         self, messages: Messages, options: _core.PromptOptions, omni_mode: bool | None, *, is_whole: bool

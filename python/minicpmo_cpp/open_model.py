@@ -1,0 +1,104 @@
+"""OpenModel: how a model is found, opened and closed again."""
+
+from __future__ import annotations
+
+import os
+import time
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from minicpmo_cpp import _core
+from minicpmo_cpp.answer import END_OF_SPEECH
+from minicpmo_cpp.config import Config
+from minicpmo_cpp.model_files import part_paths
+from minicpmo_cpp.mouth import Mouth
+from minicpmo_cpp.options import flag, integer
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+
+class OpenModel(Mouth):
+    """The part of Model that knows files."""
+
+    def __init__(self, engine: _core.Model, *, load_s: float = 0.0, allow_remote: bool = False) -> None:
+        """Wraps an engine model; users call load()."""
+        super().__init__(engine, allow_remote=allow_remote)
+        self.load_s = load_s
+        self.allow_remote = allow_remote  # whether http(s) URLs of media are fetched
+        self.config = Config(engine.describe())
+        ids = engine.tokenize(END_OF_SPEECH)
+        self.end_of_speech = ids[0] if len(ids) == 1 else None
+
+    @classmethod
+    def load(
+        cls,
+        path: str | os.PathLike[str],
+        *,
+        mmproj: str | os.PathLike[str] | None = None,
+        audio_model: str | os.PathLike[str] | None = None,
+        tts_model: str | os.PathLike[str] | None = None,
+        projector: str | os.PathLike[str] | None = None,
+        token2wav: str | os.PathLike[str] | None = None,
+        device: str = "auto",
+        n_threads: int = 0,
+        allow_remote: bool = False,
+        max_sessions: int = 0,
+        batch_sessions: bool = False,
+    ) -> Self:
+        """Opens a GGUF file, or several that make a model.
+
+        Args:
+            path: the file, as minicpmo-convert writes it; or a folder of published files, or any file in one,
+                beside which the others are found by what is in them.
+            mmproj: the file that sees. Where this or one of the next is given, nothing else is looked for.
+            audio_model: the file that hears.
+            tts_model: the file that says codes.
+            projector: the file with that one's projector, where it has none inside.
+            token2wav: the folder of what turns codes into sound.
+            device: "auto", "cpu" or a name of devices().
+            n_threads: of the CPU; 0 means all cores.
+            allow_remote: whether messages may name media by http(s) URL.
+            max_sessions: conversations at a time, beyond which SessionLimitError is raised; 0 for any.
+            batch_sessions: whether tokens of conversations that answer at the same time are computed
+                together: faster, but rounding then depends on who else answers.
+
+        Raises:
+            ModelFileError: a file is missing, damaged or no model, or several files do not fit.
+            UnsupportedModelError: the file is sound and this build cannot run it.
+        """
+        if not isinstance(device, str):
+            raise TypeError(f"[model] expected the name of a device, got {device!r} (device)")
+        n_threads, allow_remote = integer("n_threads", n_threads), flag("allow_remote", allow_remote)
+        begin = time.perf_counter()
+        parts = part_paths(
+            mmproj=mmproj,
+            audio_model=audio_model,
+            tts_model=tts_model,
+            projector=projector,
+            token2wav=token2wav,
+        )
+        engine = _core.Model.load(
+            os.fsdecode(path),
+            parts=parts,
+            device=device,
+            n_threads=n_threads,
+            max_sessions=integer("max_sessions", max_sessions, 0),
+            batches_sessions=flag("batch_sessions", batch_sessions),
+        )
+        return cls(engine, load_s=time.perf_counter() - begin, allow_remote=allow_remote)
+
+    def close(self) -> None:
+        """Lets go of the file; its memory is freed when the last session on it is."""
+        self._engine = self._voices = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<Model {self.config['name']} on {self.config['device']}>"
