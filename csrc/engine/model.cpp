@@ -22,7 +22,8 @@ Head bind_head(const LlmConfig& llm, const TokenEmbedding& embedding, const Weig
 }  // namespace
 
 std::shared_ptr<const Model> Model::load(const std::filesystem::path& path, const LoadOptions& options) {
-    return std::shared_ptr<const Model>(new Model(open_model(path, options.parts), options));
+    return std::shared_ptr<const Model>(
+        new Model(open_model(path, options.parts, options.looks_around), options));
 }
 
 Model::Model(std::shared_ptr<const GgufFile> file, const LoadOptions& options)

@@ -17,7 +17,8 @@ namespace minicpmo {
 
 struct LoadOptions {
     BackendOptions backend;
-    std::vector<std::filesystem::path> parts = {};  // the other files of the set; if none, those beside it
+    std::vector<std::filesystem::path> parts = {};  // the other files of the set
+    bool looks_around = true;                       // without parts: takes those beside it
     int max_sessions = 0;                           // conversations at a time; 0: any number
     // Tokens of conversations that answer at the same time are computed together: faster than one by one, but
     // rounding then depends on who else answers.

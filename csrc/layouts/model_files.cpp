@@ -191,11 +191,12 @@ private:
 
 }  // namespace
 
-FilePtr open_model(const fs::path& path, std::span<const fs::path> parts) {
+FilePtr open_model(const fs::path& path, std::span<const fs::path> parts, bool looks_around) {
     std::error_code ignored;
-    if (fs::is_directory(path, ignored) && parts.empty()) return Assembly(in_folder(path)).build();
+    const bool is_exact = !parts.empty() || !looks_around;
+    if (!is_exact && fs::is_directory(path, ignored)) return Assembly(in_folder(path)).build();
     const Part main = open_part(path);
-    if (!parts.empty()) return Assembly(named(main, parts)).build();
+    if (is_exact) return Assembly(named(main, parts)).build();
     if (main.kind == FileKind::model || main.kind == FileKind::other) return main.file;
     if (main.kind != FileKind::llm) return Assembly(around_part(main)).build();
     return Assembly({main, look_around(path.parent_path())}).build();

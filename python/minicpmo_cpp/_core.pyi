@@ -139,6 +139,7 @@ class Model:
         path: str,
         *,
         parts: collections.abc.Sequence[str] = [],
+        looks_around: bool = True,
         device: str = "auto",
         n_threads: typing.SupportsInt | typing.SupportsIndex = 0,
         max_sessions: typing.SupportsInt | typing.SupportsIndex = 0,

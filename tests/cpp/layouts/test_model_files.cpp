@@ -83,6 +83,18 @@ TEST_CASE("a language model without company stays what it is") {
     CHECK(file->tensors().size() == 1);
 }
 
+TEST_CASE("a language model can be opened without what lies beside it") {
+    const TempFolder folder;
+    write(folder.path() / "llm.gguf", llm());
+    GgufBuilder supplement = of_tensor("s3.x");
+    supplement.add("minicpmo.version", uint32_t{1}).add("minicpmo.llm.arch", "qwen3");
+    write(folder.path() / "supplement.gguf", supplement);
+    CHECK(open_model(folder.path() / "llm.gguf")->tensors().size() == 2);
+    CHECK(open_model(folder.path() / "llm.gguf", {}, false)->tensors().size() == 1);
+    CHECK_THROWS_WITH_AS(open_model(folder.path() / "supplement.gguf", {}, false),
+                         doctest::Contains("expected a language model, got none"), ModelFileError);
+}
+
 TEST_CASE("a supplement's facts and tensors join, and tokens get their roles") {
     const TempFolder folder;
     write(folder.path() / "llm.gguf", llm());
