@@ -1,4 +1,4 @@
-"""The command line: `minicpmo-convert CHECKPOINT_DIR -o out.gguf`, or --requantize or --merge instead.
+"""The command line: `minicpmo-convert CHECKPOINT -o out.gguf`, or --requantize or --merge instead.
 
 `minicpmo-convert inspect FILE` says what a file is.
 """
@@ -14,6 +14,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 from typer.core import TyperGroup
 
+from minicpmo_convert.checkpoint_source import find_checkpoint
 from minicpmo_convert.convert import convert
 from minicpmo_convert.error import ConvertError
 from minicpmo_convert.inspection import inspect
@@ -58,9 +59,11 @@ def inspect_files(
 @app.command("convert", epilog="minicpmo-convert inspect FILE says what a file is.")
 def command(
     checkpoint: Annotated[
-        Path | None,
+        str | None,
         typer.Argument(
-            metavar="CHECKPOINT_DIR", help="Folder with config.json, safetensors and tokenizer files."
+            metavar="CHECKPOINT",
+            help="Folder with config.json, safetensors and tokenizer files; or OWNER/NAME of one on Hugging "
+            "Face, which is fetched.",
         ),
     ] = None,
     *,
@@ -132,7 +135,7 @@ def command(
     """Convert a MiniCPM-o checkpoint to one GGUF file, or requantize such a file, or merge published ones."""
     if (checkpoint is not None) + (source is not None) + (pair is not None) != 1:
         raise typer.BadParameter(
-            "give one of CHECKPOINT_DIR, --requantize IN_GGUF and --merge LLM_GGUF VISION_GGUF"
+            "give one of CHECKPOINT, --requantize IN_GGUF and --merge LLM_GGUF VISION_GGUF"
         )
     if pair is not None and type is not None:
         raise typer.BadParameter(
@@ -141,16 +144,16 @@ def command(
     if pair is None and tokenizer is not None:
         raise typer.BadParameter("--tokenizer goes with --merge")
     if checkpoint is None and token2wav:
-        raise typer.BadParameter("--token2wav goes with CHECKPOINT_DIR")
+        raise typer.BadParameter("--token2wav goes with CHECKPOINT")
     if pair is not None and voice:
-        raise typer.BadParameter("--voice goes with CHECKPOINT_DIR or --requantize")
+        raise typer.BadParameter("--voice goes with CHECKPOINT or --requantize")
     is_split = layout is not None and layout.value != SINGLE
     if is_split and checkpoint is None:
-        raise typer.BadParameter("--layout goes with CHECKPOINT_DIR")
+        raise typer.BadParameter("--layout goes with CHECKPOINT")
     if voice and layout is not None and layout.value == "mmproj":
         raise typer.BadParameter("--voice goes with another --layout: a pair does not speak")
     if imatrix is not None and (pair is not None or (source is not None and type is None)):
-        raise typer.BadParameter("--imatrix goes with CHECKPOINT_DIR, or with --requantize and --type")
+        raise typer.BadParameter("--imatrix goes with CHECKPOINT, or with --requantize and --type")
     keeps_types = source is not None and type is None and bool(voice)
     if output is None and keeps_types:
         output = source
@@ -159,12 +162,13 @@ def command(
     kind = type.value if type is not None else DEFAULT
     try:
         voices = parse(voice or ())
-        if checkpoint is not None and layout is not None and is_split:
+        folder = None if checkpoint is None else find_checkpoint(checkpoint)
+        if folder is not None and layout is not None and is_split:
             size = write_folder(
-                checkpoint, output, kind, layout.value, typer.echo, token2wav or (), voices, imatrix
+                folder, output, kind, layout.value, typer.echo, token2wav or (), voices, imatrix
             )
-        elif checkpoint is not None:
-            size = convert(checkpoint, output, kind, typer.echo, token2wav or (), voices, imatrix)
+        elif folder is not None:
+            size = convert(folder, output, kind, typer.echo, token2wav or (), voices, imatrix)
         elif source is not None and keeps_types:
             size = add_voices(source, output, voices)
             kind = "types as they were"

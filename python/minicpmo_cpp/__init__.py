@@ -18,6 +18,7 @@ from minicpmo_cpp._core import (
 from minicpmo_cpp.answer import Answer
 from minicpmo_cpp.audio_stream import AudioStream
 from minicpmo_cpp.duplex import DuplexChunk, DuplexSession, DuplexSnapshot, UnitTimings
+from minicpmo_cpp.hub.error import HubError
 from minicpmo_cpp.messages import system_prompt
 from minicpmo_cpp.model import Model
 from minicpmo_cpp.session import Session, SessionSnapshot
@@ -32,8 +33,8 @@ if TYPE_CHECKING:
 # fmt: off
 __all__ = [
     "TASKS", "Answer", "Audio", "AudioStream", "ChatResult", "ContextFullError", "DuplexChunk",
-    "DuplexSession", "DuplexSnapshot", "Forward", "GenerationInterruptedError", "MiniCPMO", "MiniCPMOError",
-    "Model", "ModelFileError", "Piece", "Progress", "Prompt", "Session", "SessionLimitError",
+    "DuplexSession", "DuplexSnapshot", "Forward", "GenerationInterruptedError", "HubError", "MiniCPMO",
+    "MiniCPMOError", "Model", "ModelFileError", "Piece", "Progress", "Prompt", "Session", "SessionLimitError",
     "SessionSnapshot", "SpeechTimings", "Timings", "Tokenizer", "UnitTimings", "UnsupportedModelError",
     "Voice", "__version__", "devices", "system_prompt",
 ]

@@ -7,7 +7,6 @@ import os
 import sys
 from contextlib import ExitStack
 from dataclasses import asdict
-from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -15,6 +14,14 @@ try:
     import typer
 
     from minicpmo_cpp.chat_loop import ChatLoop, answer_once
+    from minicpmo_cpp.cli_model import (
+        HubOption,
+        ModelArguments,
+        ModelOption,
+        OfflineOption,
+        RevisionOption,
+        needed_modules,
+    )
     from minicpmo_cpp.cli_speech import LANGUAGES, MODES, SpeakingModel, SpeechArguments
 except ImportError as missing:
     raise SystemExit(f"minicpmo-cli: {missing}; pip install 'minicpmo-cpp[cli]'") from None
@@ -52,10 +59,10 @@ def _show_version(is_asked: bool) -> None:
     "cannot be read or the sound not be written, 130 interrupted."
 )
 def chat(
-    model: Annotated[
-        str | None,
-        typer.Option("-m", "--model", help="GGUF file, or a folder of published ones; a demo if absent."),
-    ] = None,
+    model: ModelOption = None,
+    hf_repo: HubOption = None,
+    revision: RevisionOption = None,
+    offline: OfflineOption = False,
     mmproj: Annotated[
         str | None,
         typer.Option(help="File that sees. With this or one of the next, no others are looked for."),
@@ -139,8 +146,14 @@ def chat(
     Without a question, at a terminal, it chats. minicpmo-cli duplex --help: listening and speaking at once.
     """
     _check_task(task, prompt, audio)
-    if model is None and any((mmproj, audio_model, tts_model, projector, token2wav)):
-        raise typer.BadParameter("expected the language model of these files, got none", param_hint="--model")
+    parts = {
+        "mmproj": mmproj,
+        "audio_model": audio_model,
+        "tts_model": tts_model,
+        "projector": projector,
+        "token2wav": token2wav,
+    }
+    source = ModelArguments(model, hf_repo, revision, offline, parts)
     speech = SpeechArguments(output, play, ref_audio, voice, mode, lang, _text(speak), speech_steps)
     speech.check(
         has_question=prompt is not None or task is not None,
@@ -179,17 +192,13 @@ def chat(
         if not (is_chat or text or media or speech.speak or voices):
             raise typer.BadParameter("expected a prompt or media, got neither", param_hint="--prompt")
         with ExitStack() as stack:
-            file = _model_path(model, stack)
-            opened = Model.load(
-                file,
-                mmproj=mmproj,
-                audio_model=audio_model,
-                tts_model=tts_model,
-                projector=projector,
-                token2wav=token2wav,
-                device=device,
-                n_threads=threads,
-                allow_remote=allow_remote,
+            modules = needed_modules(
+                sees=is_chat or bool(image or video),
+                hears=is_chat or bool(audio) or (bool(video) and not no_video_audio),
+                speaks=is_chat or voices or speech.is_wanted,
+            )
+            opened, file = source.open(
+                stack, modules, device=device, n_threads=threads, allow_remote=allow_remote
             )
 
             if voices:
@@ -262,24 +271,6 @@ def _read_prompt(prompt: str | None) -> str:
     if prompt is not None:
         return to_text(prompt)
     return to_text(sys.stdin.buffer.read()).strip() if sys.stdin is not None else ""
-
-
-def _model_path(given: str | None, stack: ExitStack) -> Path:
-    if given is None:
-        demo = resources.files("minicpmo_cpp") / "data" / "demo.gguf"
-        path = stack.enter_context(resources.as_file(demo))
-        if not path.is_file():
-            raise ModelFileError("[cli] expected --model, got none, and this installation has no demo model")
-        say("no --model given: this is the demo model, whose random weights answer nonsense")
-        return path
-    path = Path(given)
-    if not path.exists():
-        raise ModelFileError(f"[cli] expected a GGUF file, got nothing ({path})")
-    if (path / "config.json").is_file():
-        raise ModelFileError(
-            f"[cli] expected a GGUF file, got a checkpoint; minicpmo-convert makes one of it ({path})"
-        )
-    return path
 
 
 def _as_json(result: ChatResult, model: Model, path: Path, speaking: SpeakingModel | None) -> str:

@@ -13,7 +13,15 @@ import typer
 from rich.console import Console
 
 from minicpmo_cpp.audio import SAMPLE_RATE, decode
-from minicpmo_cpp.cli import INTERRUPTED, _explain, _leave_now, _model_path, _peak_bytes, _text
+from minicpmo_cpp.cli import INTERRUPTED, _explain, _leave_now, _peak_bytes, _text
+from minicpmo_cpp.cli_model import (
+    HubOption,
+    ModelArguments,
+    ModelOption,
+    OfflineOption,
+    RevisionOption,
+    needed_modules,
+)
 from minicpmo_cpp.duplex import DuplexSession
 from minicpmo_cpp.live.captions import Captions
 from minicpmo_cpp.live.film import FILMS, SUBTITLES, check_output, write_film, write_sound
@@ -22,7 +30,6 @@ from minicpmo_cpp.live.microphone import Loudspeaker, Microphone
 from minicpmo_cpp.live.run import KEYS, DuplexRun
 from minicpmo_cpp.live.said_track import SAID_RATE
 from minicpmo_cpp.live.view import DuplexView
-from minicpmo_cpp.model import Model
 from minicpmo_cpp.source import Source, find
 from minicpmo_cpp.terminal import forget_stdout, say
 
@@ -36,7 +43,10 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
     "cannot be read or the output not be written, 130 interrupted."
 )
 def duplex(
-    model: Annotated[str | None, typer.Option("-m", "--model", help="GGUF file; a demo if absent.")] = None,
+    model: ModelOption = None,
+    hf_repo: HubOption = None,
+    revision: RevisionOption = None,
+    offline: OfflineOption = False,
     video: Annotated[str | None, typer.Option(help="Video file to see and hear.")] = None,
     audio: Annotated[str | None, typer.Option(help="Sound file to hear.")] = None,
     mic: Annotated[
@@ -103,6 +113,7 @@ def duplex(
     With --mic or --realtime, space or Enter interrupts what it says and q ends the conversation.
     """
     is_live = mic or realtime
+    source = ModelArguments(model, hf_repo, revision, offline)
     place = None if output is None else Path(output)
     _check_inputs(
         {"--video": video, "--audio": audio, "--mic": mic or None}, place, realtime=realtime, play=play
@@ -127,8 +138,10 @@ def duplex(
             if is_live:
                 feed = Microphone(seconds) if mic else RealTimeFeed(units, slices)
             loudspeaker = Loudspeaker(SAID_RATE) if play or (mic and not no_speech) else None
-            path = _model_path(model, stack)
-            opened = Model.load(path, device=device, n_threads=threads, allow_remote=allow_remote)
+            modules = needed_modules(sees=video is not None, hears=True, speaks=not no_speech)
+            opened, _ = source.open(
+                stack, modules, device=device, n_threads=threads, allow_remote=allow_remote
+            )
             session = stack.enter_context(
                 opened.duplex(
                     n_ctx=ctx,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Collection
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -17,12 +18,14 @@ from minicpmo_cpp.options import flag, integer
 if TYPE_CHECKING:
     from typing_extensions import Self
 
+    from minicpmo_cpp.hub import Fetched
+
 
 class OpenModel(Mouth):
     """The part of Model that knows files."""
 
     def __init__(self, engine: _core.Model, *, load_s: float = 0.0, allow_remote: bool = False) -> None:
-        """Wraps an engine model; users call load()."""
+        """Wraps an engine model; users call load() or from_pretrained()."""
         super().__init__(engine, allow_remote=allow_remote)
         self.load_s = load_s
         self.allow_remote = allow_remote  # whether http(s) URLs of media are fetched
@@ -67,10 +70,6 @@ class OpenModel(Mouth):
             ModelFileError: a file is missing, damaged or no model, or several files do not fit.
             UnsupportedModelError: the file is sound and this build cannot run it.
         """
-        if not isinstance(device, str):
-            raise TypeError(f"[model] expected the name of a device, got {device!r} (device)")
-        n_threads, allow_remote = integer("n_threads", n_threads), flag("allow_remote", allow_remote)
-        begin = time.perf_counter()
         parts = part_paths(
             mmproj=mmproj,
             audio_model=audio_model,
@@ -78,9 +77,120 @@ class OpenModel(Mouth):
             projector=projector,
             token2wav=token2wav,
         )
-        engine = _core.Model.load(
+        return cls._open_files(
             os.fsdecode(path),
+            parts,
+            looks_around=not parts,
+            device=device,
+            n_threads=n_threads,
+            allow_remote=allow_remote,
+            max_sessions=max_sessions,
+            batch_sessions=batch_sessions,
+        )
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        repository: str,
+        *,
+        quant: str | None = None,
+        revision: str | None = None,
+        modules: Collection[str] | None = None,
+        cache_dir: str | os.PathLike[str] | None = None,
+        token: str | bool | None = None,
+        offline: bool = False,
+        device: str = "auto",
+        n_threads: int = 0,
+        allow_remote: bool = False,
+        max_sessions: int = 0,
+        batch_sessions: bool = False,
+    ) -> Self:
+        """Opens a model of Hugging Face or ModelScope, fetching what the cache has not of it.
+
+        Needs the extra `hub`. HF_HOME, HF_HUB_CACHE, HF_ENDPOINT, HF_TOKEN and HF_HUB_OFFLINE count;
+        docs/cli.md says more.
+
+        Args:
+            repository: "owner/name" or "owner/name:QUANTISATION"; "ms://owner/name" on ModelScope.
+            quant: quantisation of the language model, in any case, as "Q4_K_M". None takes that or else the
+                only one there is.
+            revision: branch, tag or commit; None is the default branch.
+            modules: of "vision", "audio" and "speech", what is needed beside the language model; None is
+                all that there is.
+            cache_dir: instead of the hub's own cache.
+            token: for private repositories; None takes HF_TOKEN or that of a login, False none.
+            offline: sends no request: the model is in the cache.
+            device: as in load(), as is all that follows.
+
+        Raises:
+            HubError: it cannot be had; a ModelFileError.
+            ModelFileError: a file is no model, or several do not fit.
+            UnsupportedModelError: the file is sound and this build cannot run it.
+        """
+        from minicpmo_cpp.hub import fetch_model  # it needs an extra
+
+        fetched = fetch_model(
+            repository,
+            quant=quant,
+            revision=revision,
+            modules=modules,
+            cache_dir=cache_dir,
+            token=token,
+            offline=flag("offline", offline),
+        )
+        return cls.load_fetched(
+            fetched,
+            device=device,
+            n_threads=n_threads,
+            allow_remote=allow_remote,
+            max_sessions=max_sessions,
+            batch_sessions=batch_sessions,
+        )
+
+    @classmethod
+    def load_fetched(
+        cls,
+        fetched: Fetched,
+        *,
+        device: str = "auto",
+        n_threads: int = 0,
+        allow_remote: bool = False,
+        max_sessions: int = 0,
+        batch_sessions: bool = False,
+    ) -> Self:
+        """Opens just the files of hub.fetch_model(); arguments and errors as in load()."""
+        return cls._open_files(
+            os.fsdecode(fetched.path),
+            [os.fsdecode(part) for part in fetched.parts],
+            looks_around=False,
+            device=device,
+            n_threads=n_threads,
+            allow_remote=allow_remote,
+            max_sessions=max_sessions,
+            batch_sessions=batch_sessions,
+        )
+
+    @classmethod
+    def _open_files(
+        cls,
+        path: str,
+        parts: list[str],
+        *,
+        looks_around: bool,
+        device: str,
+        n_threads: int,
+        allow_remote: bool,
+        max_sessions: int,
+        batch_sessions: bool,
+    ) -> Self:
+        if not isinstance(device, str):
+            raise TypeError(f"[model] expected the name of a device, got {device!r} (device)")
+        n_threads, allow_remote = integer("n_threads", n_threads), flag("allow_remote", allow_remote)
+        begin = time.perf_counter()
+        engine = _core.Model.load(
+            path,
             parts=parts,
+            looks_around=looks_around,
             device=device,
             n_threads=n_threads,
             max_sessions=integer("max_sessions", max_sessions, 0),

@@ -27,9 +27,8 @@ def fetch(url: str) -> bytes:
     deadline = time.monotonic() + TOTAL_S
     body = bytearray()
     try:
-        with _opener().open(
-            Request(url, headers={"User-Agent": "minicpmo-cpp"}), timeout=TIMEOUT_S
-        ) as answer:
+        request = Request(url, headers={"User-Agent": "minicpmo-cpp"})
+        with opener(HTTPRedirectHandler()).open(request, timeout=TIMEOUT_S) as answer:
             while chunk := answer.read(_CHUNK):
                 body += chunk
                 if len(body) > MAX_BYTES:
@@ -42,17 +41,17 @@ def fetch(url: str) -> bytes:
     return bytes(body)
 
 
-def _opener() -> OpenerDirector:
+def opener(redirects: HTTPRedirectHandler) -> OpenerDirector:
     """Speaks http and https only, so that a redirection cannot lead to a file or to FTP."""
-    opener = OpenerDirector()
+    director = OpenerDirector()
     for handler in (
         ProxyHandler(),
         UnknownHandler(),
         HTTPHandler(),
         HTTPSHandler(),
         HTTPDefaultErrorHandler(),
-        HTTPRedirectHandler(),
+        redirects,
         HTTPErrorProcessor(),
     ):
-        opener.add_handler(handler)
-    return opener
+        director.add_handler(handler)
+    return director

@@ -81,6 +81,16 @@ def golden_model(golden_set: Golden, convert_once: Callable[[str, str], Path]) -
     return Model.load(convert_once(golden_set.name, "f32"))
 
 
+@pytest.fixture(scope="session")
+def omni_files(golden: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """A published folder: path in it -> content."""
+    write_folder = pytest.importorskip("minicpmo_convert.layouts.folder").write_folder
+    folder, data = tmp_path_factory.mktemp("omni"), Golden(golden / "tiny-a")
+    write_folder(data.checkpoint, folder, "q8_0", "omni", token2wav=[data.causal_vocoder])
+    paths = (path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths}
+
+
 @pytest.fixture
 def environment() -> dict[str, str]:
     """For subprocesses: the packages that this process imports, UTF-8, no colours."""
