@@ -46,6 +46,7 @@ class Misdeeds:
     wrong_range: bool = False
     listing: Any = None  # instead of the true one
     compressed: bool = False
+    location: str = ""  # where all redirections lead
 
 
 class HubServer:
@@ -182,7 +183,8 @@ def _handler(hub: HubServer) -> type[BaseHTTPRequestHandler]:
         def _redirect(self, name: str) -> None:
             data = hub.files[name]
             self.send_response(302)
-            self.send_header("Location", f"http://localhost:{hub.port}/cdn/{quote(name)}")
+            elsewhere = hub.misdeeds.location or f"http://localhost:{hub.port}/cdn/{quote(name)}"
+            self.send_header("Location", elsewhere)
             self.send_header("X-Repo-Commit", hub.commit)
             self.send_header("X-Linked-Etag", f'"{sha256(data)}"')
             self.send_header("X-Linked-Size", str(len(data)))

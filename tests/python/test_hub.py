@@ -8,8 +8,10 @@ import io
 import json
 import os
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from threading import Thread
 from types import SimpleNamespace
 from typing import Any
 
@@ -17,6 +19,7 @@ import numpy as np
 import pytest
 from hub_server import COMMIT, REPOSITORY, HubServer, sha256
 from minicpmo_cpp import HubError, Model, ModelFileError
+from minicpmo_cpp.hub import cache as cache_module
 from minicpmo_cpp.hub import download as download_module
 from minicpmo_cpp.hub import fetch_checkpoint, fetch_model, transport
 from minicpmo_cpp.hub.name import RepositoryName, parse_name
@@ -28,6 +31,7 @@ BYTES = np.random.default_rng(3).integers(0, 256, 3 << 20, dtype=np.uint8).tobyt
 
 @pytest.fixture
 def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[HubServer]:
+    monkeypatch.setenv("NO_PROXY", "*")
     for name in ("HF_TOKEN", "MODELSCOPE_API_TOKEN", "HUGGING_FACE_HUB_TOKEN"):
         monkeypatch.delenv(name, raising=False)
     server = HubServer({LLM: BYTES, OTHER: BYTES[:5000], VISION: BYTES[1:40001], "README.md": b"hello"})
@@ -196,6 +200,44 @@ def test_compressed_answers_are_refused(hub: HubServer, cache: Path) -> None:
     hub.misdeeds.compressed = True
     with pytest.raises(HubError, match=r"as it is, got it compressed"):
         fetched(cache)
+
+
+@pytest.mark.parametrize(
+    "location", ["file:///etc/passwd", "ftp://127.0.0.1/x", "gopher://x", "http://[", "/cdn"]
+)
+def test_redirections_that_lead_nowhere(hub: HubServer, cache: Path, location: str) -> None:
+    hub.misdeeds.location = location
+    with pytest.raises(HubError, match="expected"):
+        fetched(cache)
+    assert blobs(cache) == set()
+
+
+def test_redirections_without_end(hub: HubServer, cache: Path) -> None:
+    hub.misdeeds.location = f"{hub.url}/{REPOSITORY}/resolve/{COMMIT}/{LLM}"
+    with pytest.raises(HubError, match="got HTTP 302"):
+        fetched(cache)
+
+
+def test_two_programs_at_once(
+    hub: HubServer, cache: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(cache_module, "WAIT_S", 0.05)
+    hub.misdeeds.stalls[LLM] = 1000
+    paths: list[Path] = []
+    threads = [Thread(target=lambda: paths.append(fetched(cache))) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    said, deadline = "", time.monotonic() + 60
+    while "another program is fetching" not in said and time.monotonic() < deadline:
+        time.sleep(0.02)
+        said += capsys.readouterr().err
+    assert f"another program is fetching {LLM}: waiting for it" in said
+    hub.misdeeds.stalls.clear()
+    hub.released.set()
+    for thread in threads:
+        thread.join()
+    assert [path.read_bytes() == BYTES for path in paths] == [True, True]
+    assert sum(sent.n_byte for sent in hub.sent(LLM)) == len(BYTES)
 
 
 def test_offline_sends_nothing(hub: HubServer, cache: Path) -> None:

@@ -40,7 +40,7 @@ def hub(model_path: Path) -> Iterator[HubServer]:
 @pytest.fixture
 def settings(environment: dict[str, str], hub: HubServer, tmp_path: Path) -> dict[str, str]:
     kept = {name: value for name, value in environment.items() if not name.startswith(("HF_", "MODEL"))}
-    return kept | {"HF_ENDPOINT": hub.url, "HF_HOME": str(tmp_path / "home")}
+    return kept | {"HF_ENDPOINT": hub.url, "HF_HOME": str(tmp_path / "home"), "NO_PROXY": "*"}
 
 
 @pytest.fixture

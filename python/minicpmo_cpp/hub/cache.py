@@ -12,11 +12,14 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Timer
 
 from minicpmo_cpp.hub.error import HubError
 from minicpmo_cpp.hub.listing import HubFile, is_inside
 from minicpmo_cpp.hub.settings import library
+from minicpmo_cpp.terminal import say
 
+WAIT_S = 2.0  # for another program, before that is said
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
@@ -40,12 +43,19 @@ class RepositoryCache:
 
     @contextmanager
     def lock(self, file: HubFile) -> Iterator[None]:
-        """Keeps other processes, ours and huggingface_hub's, from fetching the same content."""
+        """Keeps other programs, ours and huggingface_hub's, from fetching the same content."""
         path = self._cache / ".locks" / self.folder.name / f"{file.digest}.lock"
         path.parent.mkdir(parents=True, exist_ok=True)
         (self.folder / "blobs").mkdir(parents=True, exist_ok=True)
-        with library().WeakFileLock(path):
-            yield
+        waiting = Timer(WAIT_S, say, (f"another program is fetching {file.path}: waiting for it",))
+        waiting.daemon = True
+        waiting.start()
+        try:
+            with library().WeakFileLock(path):
+                waiting.cancel()
+                yield
+        finally:
+            waiting.cancel()
 
     def begun_bytes(self, file: HubFile) -> int:
         """Of it, what an earlier run brought."""

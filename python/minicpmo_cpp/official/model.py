@@ -236,4 +236,7 @@ def _check_file(path: Any) -> None:
     if os.path.isdir(path):
         raise ValueError(f"[official] expected a GGUF file, got the folder {os.fspath(path)!r}: {hint}")
     if isinstance(path, str) and _REPOSITORY.fullmatch(path) and not os.path.exists(path):
-        raise ValueError(f"[official] expected a GGUF file, got {path!r}, the name of a repository: {hint}")
+        raise ValueError(
+            f"[official] expected a GGUF file, got {path!r}, the name of a repository: {hint}; one of GGUF "
+            "files opens with MiniCPMO(Model.from_pretrained(NAME))"
+        )
