@@ -8,7 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import minicpmo_cpp
+import numpy as np
 import pytest
+from media_files import wav
 from minicpmo_cpp import Model
 from minicpmo_cpp.parity.golden import Golden
 from published_pair import Pair
@@ -86,7 +88,13 @@ def omni_files(golden: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[s
     """A published folder: path in it -> content."""
     write_folder = pytest.importorskip("minicpmo_convert.layouts.folder").write_folder
     folder, data = tmp_path_factory.mktemp("omni"), Golden(golden / "tiny-a")
-    write_folder(data.checkpoint, folder, "q8_0", "omni", token2wav=[data.causal_vocoder])
+    recording = tmp_path_factory.mktemp("voice") / "voice.wav"
+    recording.write_bytes(wav((0.3 * np.sin(np.arange(32000) / 4)).astype(np.float32)))
+    write_folder(
+        *(data.checkpoint, folder, "q8_0", "omni"),
+        token2wav=[data.causal_vocoder],
+        voices={"sine": recording},
+    )
     paths = (path for path in folder.rglob("*") if path.is_file())
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths}
 

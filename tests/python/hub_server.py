@@ -37,7 +37,9 @@ class Misdeeds:
     """What the server does wrong with a file, by its path."""
 
     cuts: dict[str, list[int]] = field(default_factory=dict)  # ends each next answer after so many bytes
-    stalls: dict[str, int] = field(default_factory=dict)  # sends so many bytes, then nothing
+    stalls: dict[str, list[int]] = field(
+        default_factory=dict
+    )  # sends so many bytes in each next one, then nothing
     damaged: set[str] = field(default_factory=set)  # one bit is another
     surplus: dict[str, bytes] = field(default_factory=dict)  # sent behind the file
     total: dict[str, int] = field(default_factory=dict)  # said to be its size by its answers
@@ -217,12 +219,13 @@ def _handler(hub: HubServer) -> type[BaseHTTPRequestHandler]:
             body = data[first:] + wrong.surplus.get(name, b"")
             if wrong.cuts.get(name):
                 body = body[: wrong.cuts[name].pop(0)]
-            if name in wrong.stalls:
-                body = body[: wrong.stalls[name]]
+            stalls = bool(wrong.stalls.get(name))
+            if stalls:
+                body = body[: wrong.stalls[name].pop(0)]
             status = 206 if wanted and not wrong.ignores_ranges else 200
             hub.log.append(Sent(name, first, len(body), status, dict(self.headers)))
             self.wfile.write(body)
-            if name in wrong.stalls:
+            if stalls:
                 self.wfile.flush()
                 hub.released.wait()
 

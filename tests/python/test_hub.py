@@ -107,6 +107,15 @@ def test_a_cut_connection_goes_on_where_it_was_cut(hub: HubServer, cache: Path) 
     assert sum(n_byte for _, n_byte in sent) == len(BYTES)
 
 
+def test_a_connection_that_stalls_is_given_up_and_continued(
+    hub: HubServer, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transport, "TIMEOUT_S", 1.0)
+    hub.misdeeds.stalls[LLM] = [1000]
+    assert fetched(cache).read_bytes() == BYTES
+    assert [sent.first for sent in hub.sent(LLM)] == [0, 1000]
+
+
 def test_the_next_run_goes_on_where_one_gave_up(hub: HubServer, cache: Path) -> None:
     hub.misdeeds.cuts[LLM] = [4000] + [0] * (download_module.ATTEMPTS - 1)
     with pytest.raises(HubError, match=rf"expected {len(BYTES)} bytes of {LLM}, got 4000 and then"):
@@ -222,7 +231,7 @@ def test_two_programs_at_once(
     hub: HubServer, cache: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(cache_module, "WAIT_S", 0.05)
-    hub.misdeeds.stalls[LLM] = 1000
+    hub.misdeeds.stalls[LLM] = [1000]
     paths: list[Path] = []
     threads = [Thread(target=lambda: paths.append(fetched(cache))) for _ in range(2)]
     for thread in threads:
@@ -232,7 +241,6 @@ def test_two_programs_at_once(
         time.sleep(0.02)
         said += capsys.readouterr().err
     assert f"another program is fetching {LLM}: waiting for it" in said
-    hub.misdeeds.stalls.clear()
     hub.released.set()
     for thread in threads:
         thread.join()
