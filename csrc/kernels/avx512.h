@@ -2,12 +2,13 @@
 // The AVX-512 instruction set for the functions that use it, whatever the rest of the library is compiled
 // for. Macros, because an attribute has no other name. Callers ask cpu_features.h first.
 
-#if defined(__x86_64__) && (defined(__GNUC__) || defined(__clang__))
-#define MINICPMO_HAS_AVX512_CODE 1
+#include "kernels/cpu_features.h"
+
+#define MINICPMO_HAS_AVX512_CODE MINICPMO_HAS_X86_CODE
+#if MINICPMO_HAS_AVX512_CODE
 #define MINICPMO_TARGET_AVX512 \
     __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c")))
 #include <immintrin.h>
 #else
-#define MINICPMO_HAS_AVX512_CODE 0
 #define MINICPMO_TARGET_AVX512
 #endif

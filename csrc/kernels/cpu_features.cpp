@@ -2,24 +2,23 @@
 
 namespace minicpmo::kernels {
 
-#if defined(__x86_64__) && (defined(__GNUC__) || defined(__clang__))
+namespace {
 
-bool has_avx512() {
-    static const bool has = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-                            __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
-    return has;
-}
-
-bool has_avx512_vnni() {
-    static const bool has = has_avx512() && __builtin_cpu_supports("avx512vnni");
-    return has;
-}
-
-#else
-
-bool has_avx512() { return false; }
-bool has_avx512_vnni() { return false; }
-
+Isa best() {
+#if MINICPMO_HAS_X86_CODE
+    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+        __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
+        __builtin_cpu_supports("avx512vnni"))
+        return Isa::avx512_vnni;
 #endif
+    return Isa::none;
+}
+
+}  // namespace
+
+Isa isa() {
+    static const Isa set = best();
+    return set;
+}
 
 }  // namespace minicpmo::kernels

@@ -97,7 +97,7 @@ TEST_CASE("the number of threads does not change a product") {
 }
 
 TEST_CASE("a value that is no number makes its products no numbers") {
-    if (!kernels::has_avx512_vnni()) return;  // ggml's own rounding of activations passes over it
+    if (kernels::isa() == kernels::Isa::none) return;  // ggml's own rounding of activations passes over it
     for (const int64_t n : {1, 7}) {
         std::vector<float> x(static_cast<size_t>(256 * n), 0.5F);
         x[3] = std::numeric_limits<float>::quiet_NaN();

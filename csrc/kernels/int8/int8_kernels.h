@@ -1,0 +1,46 @@
+#pragma once
+// Int8Kernels: the inner loops of one instruction set for products of quantised weights with int8 rows. What
+// cuts the work and checks it is the same for all of them.
+
+#include <array>
+
+#include "kernels/cpu_features.h"
+#include "kernels/int8/weight_blocks.h"
+#include "kernels/int8/weight_panel.h"
+
+namespace minicpmo::kernels {
+
+// A panel by a number of rows of x, over n weights from `begin`: y [rows of x][y_stride], added to what is
+// there unless begin is 0.
+using TileFunction = void (*)(const WeightPanel& panel, const Int8Rows& x, int64_t begin, int64_t n, float* y,
+                              int64_t y_stride);
+constexpr int kMostTileTokens = 6;
+
+struct PanelFormat {
+    int n_block = 0;  // weights of one block in the file
+    // Blocks [begin, begin + n) of all rows of a panel, rows[i] the address of a row's first block.
+    void (*unpack)(const char* const* rows, int64_t begin, int64_t n, WeightPanel& panel) = nullptr;
+    std::array<TileFunction, kMostTileTokens> tiles = {};  // [t]: of t + 1 rows of x, for t < n_token
+};
+
+// One row of weights by one row of activations.
+using DotFunction = float (*)(const char* row, const Int8Row& x, int64_t n_in);
+
+struct Int8Kernels {
+    int n_row = 0;    // of a panel
+    int n_token = 0;  // of the largest tile
+    // The fewest rows of x that pay for unpacking.
+    int64_t n_fewest = 2;
+    PanelFormat (*format)(BlockType type) = nullptr;
+    // Of single rows of x; nullptr for a type that is left to ggml, or itself nullptr for all of them.
+    DotFunction (*dot)(BlockType type) = nullptr;
+    void (*quantize_row)(const float* x, char* out, int64_t n_in) = nullptr;
+};
+
+// Of isa(); nullptr where ggml's own kernels are to be used.
+const Int8Kernels* int8_kernels();
+
+// One for each instruction set, in the file of its name.
+extern const Int8Kernels kAvx512Int8;
+
+}  // namespace minicpmo::kernels
