@@ -37,10 +37,14 @@ struct Int8Kernels {
     void (*quantize_row)(const float* x, char* out, int64_t n_in) = nullptr;
 };
 
-// Of isa(); nullptr where ggml's own kernels are to be used.
-const Int8Kernels* int8_kernels();
+const Int8Kernels* int8_kernels();         // of isa()
+const Int8Kernels* int8_kernels(Isa set);  // nullptr where ggml's own kernels are to be used
 
 // One for each instruction set, in the file of its name.
+extern const Int8Kernels kAvx2Int8;
+extern const Int8Kernels kAvxVnniInt8;
 extern const Int8Kernels kAvx512Int8;
+extern const Int8Kernels kDotprodInt8;
+extern const Int8Kernels kI8mmInt8;
 
 }  // namespace minicpmo::kernels
