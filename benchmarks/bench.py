@@ -22,6 +22,7 @@ from typing import Any
 
 import audio_work
 import report
+import saving_figures
 import speech_figures
 from audio_work import AudioSizes
 from gguf import GGUFReader
@@ -48,6 +49,7 @@ class Contender:
     settings: dict[str, Any]
     has_vision: bool
     has_audio: bool = False
+    saves: bool = False  # whether it has the figures of what need not be computed
     samples: dict[str, list[float]] = field(default_factory=dict)
     chunks: list[list[float]] = field(default_factory=list)  # per round the seconds of each chunk of sound
     version: str = ""
@@ -108,7 +110,7 @@ class Child:
         self._errors.close()
 
 
-def measure(contender: Contender, prompts: list[int], n_decode: int) -> None:
+def measure(contender: Contender, prompts: list[int], n_decode: int, n_draft: int) -> None:
     """One round in a fresh process: every figure once, each after a warm-up."""
     with Child(contender.python, contender.script) as child:
         loaded = child("load", **contender.settings)
@@ -122,6 +124,8 @@ def measure(contender: Contender, prompts: list[int], n_decode: int) -> None:
             contender.add(f"prefill {n_token}", n_token / child("prefill", n_token=n_token)["s"])
         contender.add("decode", n_decode / child("decode", n_token=n_decode)["s"])
         contender.add("memory", child("memory")["peak_bytes"])
+        if contender.saves:  # nor does a peer keep what it knows
+            saving_figures.measure(child, contender.add, has_vision=contender.has_vision, n_draft=n_draft)
         if contender.has_audio:  # last, since no peer hears: its figures stand beside the ones before
             measure_audio(contender, child, AudioSizes(**loaded["audio"]))
 
@@ -219,7 +223,7 @@ def describe_machine(n_threads: int) -> dict[str, Any]:
 def contenders(arguments: argparse.Namespace, n_ctx: int, file: dict[str, Any]) -> list[Contender]:
     common = {"n_threads": arguments.threads, "n_ctx": n_ctx}
     model = {"model": str(arguments.model), **common}
-    found = [Contender("ours", sys.executable, "ours.py", model, file["has_vision"], file["has_audio"])]
+    found = [Contender("ours", sys.executable, "ours.py", model, file["has_vision"], file["has_audio"], True)]
     if arguments.peer is None:
         return found
     mmproj = None if arguments.mmproj is None else str(arguments.mmproj)
@@ -241,6 +245,9 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=0, help="0: all processors this process may use")
     parser.add_argument("--prompt", type=int, nargs="+", default=[128, 512], help="tokens of the prompts")
     parser.add_argument("--decode", type=int, default=32, help="tokens to decode")
+    parser.add_argument(
+        "--draft", type=int, default=8, help="tokens to guess at a time where an answer copies; 0: none"
+    )
     parser.add_argument("--repeat", type=int, default=5, help="rounds, each in fresh processes")
     parser.add_argument("--speech-only", action="store_true", help="the figures of speaking alone")
     parser.add_argument("--json", type=Path, metavar="FILE", help="where everything measured is written")
@@ -251,6 +258,8 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         parser.error("--llm and --mmproj go with --peer")
     if parsed.peer is not None and parsed.speech_only:
         parser.error("no peer speaks: --speech-only goes without --peer")
+    if not 0 <= parsed.draft <= 64:
+        parser.error("expected --draft of 0 to 64")
     if min(parsed.prompt) < 16 or parsed.decode < 1 or parsed.repeat < 1 or parsed.threads < 0:
         parser.error("expected prompts of at least 16 tokens, --decode and --repeat of at least 1")
     for path in (parsed.model, parsed.llm, parsed.mmproj):
@@ -283,14 +292,19 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
             products.append(measure_sgemm(arguments.threads))
         for contender in found if not arguments.speech_only else ():
             say(f"round {number} of {arguments.repeat}: {contender.name}")
-            measure(contender, arguments.prompt, arguments.decode)
+            measure(contender, arguments.prompt, arguments.decode, arguments.draft)
         if file["has_speech"]:
             say(f"round {number} of {arguments.repeat}: speech")
             measure_speech(found[0], arguments.model, arguments.threads, file["can_clone"])
     return {
         "machine": machine,
         "files": files,
-        "settings": {"prompt": arguments.prompt, "decode": arguments.decode, "repeat": arguments.repeat},
+        "settings": {
+            "prompt": arguments.prompt,
+            "decode": arguments.decode,
+            "draft": arguments.draft,
+            "repeat": arguments.repeat,
+        },
         "bandwidth_bytes_per_s": bandwidth,
         "sgemm_flop_per_s": products,
         "decoder_bytes": {"ours": file["decoder_bytes"]}

@@ -13,6 +13,18 @@ from minicpmo_cpp import Model, __version__
 from protocol import SEED, SIDE, serve
 
 LOUDNESS = 0.1  # of noise: its standard deviation
+N_ANSWER = 16  # tokens of a turn's answer
+N_CONTEXT = 1024  # tokens of the conversations that go on, and of answers that copy
+GREEDY: dict[str, Any] = {"temperature": 0.0, "repetition_penalty": 1.0, "ignore_stop": True}
+QUESTION = (
+    "What is in this picture, what stands in front of it, and which parts of it would you look at twice?"
+)
+TEXT = """\
+A lighthouse keeper writes down the weather every three hours. On the first page of the book stands the year,
+on the second the names of the ships that passed, on the third the wind: its strength, where it came from, and
+whether it turned during the night. Nobody reads the book in winter. In spring a boat comes from the harbour,
+takes the full book away and leaves an empty one, and the man who rows it always asks the same question: was
+it a quiet winter? It was, the keeper says, and looks at the sea."""
 
 
 class Ours:
@@ -25,6 +37,7 @@ class Ours:
         self._model = Model.load(model, device="cpu", n_threads=n_threads)
         self._session = self._model.session(n_ctx=n_ctx)
         seconds = perf_counter() - begin
+        self._talk = self._model.session(n_ctx=N_CONTEXT)
         self._session.prefill("1")
         self._n_frame = self._session.n_past - 1
         return {"s": seconds, "version": __version__, "audio": self._audio_sizes()}
@@ -97,6 +110,51 @@ class Ours:
         seconds = perf_counter() - begin
         answer.close()
         return {"s": seconds}
+
+    def turns(self) -> dict[str, Any]:
+        """Two turns about a picture that nobody saw before: seconds to their first tokens, tokens read."""
+        shape = (SIDE, SIDE, 3)
+        pictures = [np.frombuffer(self._random.randbytes(SIDE * SIDE * 3), np.uint8) for _ in range(2)]
+        shown, other = ([picture.reshape(shape), QUESTION] for picture in pictures)
+        self._talk.reset()
+        spans = {"first_turn": self._answer_to([{"role": "user", "content": shown}])}
+        spans["second_turn"] = self._answer_to([{"role": "user", "content": QUESTION}])
+        spans["second_turn_tokens"] = self._talk.timings.n_prompt
+        # The same with all messages every time, as the official interface has it.
+        talk: list[dict[str, Any]] = [{"role": "user", "content": other}]
+        options = {"max_new_tokens": N_ANSWER, "max_slice_nums": 1, "n_ctx": N_CONTEXT, **GREEDY}
+        said = self._model.chat(talk, **options)
+        talk += [{"role": "assistant", "content": said.text}, {"role": "user", "content": QUESTION}]
+        begin = perf_counter()
+        answer = self._model.chat(talk, stream=True, **options)
+        next(answer)
+        spans["second_chat"] = perf_counter() - begin
+        answer.close()
+        spans["second_chat_tokens"] = answer.timings.n_prompt
+        return spans
+
+    def _answer_to(self, messages: list[dict[str, Any]]) -> float:
+        """Seconds from the messages to the first token of the answer, which is then said to its end."""
+        begin = perf_counter()
+        self._talk.prefill(messages, max_slice_nums=1)
+        answer = self._talk.generate(max_new_tokens=N_ANSWER, **GREEDY)
+        next(answer)
+        seconds = perf_counter() - begin
+        answer.result()
+        return seconds
+
+    def copy(self, *, n_token: int, n_draft: int) -> dict[str, Any]:
+        """An answer that says again what it read, if the model does as it is told."""
+        self._talk.reset()
+        self._talk.prefill(f"Repeat this text word for word, and nothing else:\n\n{TEXT}")
+        answer = self._talk.generate(max_new_tokens=n_token, draft_tokens=n_draft, **GREEDY)
+        next(answer)
+        begin = perf_counter()
+        result = answer.result()
+        seconds = perf_counter() - begin
+        timings = result.timings
+        n_pass = timings.n_decoded - timings.n_confirmed
+        return {"s": seconds, "n": timings.n_decoded, "n_pass": n_pass, "ids": result.token_ids}
 
 
 if __name__ == "__main__":

@@ -126,6 +126,9 @@ GenerateOptions to_generate_options(const minicpmo_generate_params& params) {
     options.enable_thinking = params.enable_thinking != 0;
     if (params.use_tts >= 0) options.use_tts = params.use_tts != 0;
     options.ignore_stop = params.ignore_stop != 0;
+    check<ArgumentError>(params.draft_tokens >= 0 && params.draft_tokens <= kMostDrafted,
+                         "[api] expected draft_tokens of 0 to {}, got {}", kMostDrafted, params.draft_tokens);
+    options.n_draft = static_cast<int>(params.draft_tokens);
     return options;
 }
 

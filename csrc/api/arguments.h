@@ -2,6 +2,8 @@
 // What C callers pass, checked and turned into the engine's types, and results turned into what C callers
 // get. Reference: csrc/include/minicpmo.h.
 
+#include <algorithm>
+#include <array>
 #include <cstddef>
 #include <cstring>
 #include <deque>
@@ -18,16 +20,22 @@
 
 namespace minicpmo::api {
 
-// The size of a struct before fields were appended to it, which stays valid; a larger struct is from a newer
+// Sizes of a struct before fields were appended to it, which stay valid; a larger struct is from a newer
 // header and may ask for what we do not know.
 template <class S>
-inline constexpr size_t kFirstSize = sizeof(S);
+inline constexpr std::array<size_t, 0> kOlderSizes = {};
 template <>
-inline constexpr size_t kFirstSize<minicpmo_model_params> = offsetof(minicpmo_model_params, max_sessions);
+inline constexpr std::array<size_t, 2> kOlderSizes<minicpmo_model_params> = {
+    offsetof(minicpmo_model_params, max_sessions), offsetof(minicpmo_model_params, media_cache_bytes)};
+template <>
+inline constexpr std::array<size_t, 1> kOlderSizes<minicpmo_generate_params> = {
+    offsetof(minicpmo_generate_params, draft_tokens)};
 
 template <class S>
 void check_struct_size(size_t struct_size, const char* name) {
-    check<ArgumentError>(struct_size == sizeof(S) || struct_size == kFirstSize<S>,
+    const auto& older = kOlderSizes<S>;
+    const bool is_older = std::find(older.begin(), older.end(), struct_size) != older.end();
+    check<ArgumentError>(struct_size == sizeof(S) || is_older,
                          "[api] expected a struct_size of {}, got {} ({})", sizeof(S), struct_size, name);
 }
 

@@ -11,7 +11,7 @@ using namespace minicpmo::api;
 namespace {
 
 minicpmo_model_params default_model_params() {
-    return {sizeof(minicpmo_model_params), "auto", 0, nullptr, 0, 0, 0};
+    return {sizeof(minicpmo_model_params), "auto", 0, nullptr, 0, 0, 0, kMediaCacheBytes};
 }
 
 }  // namespace
@@ -48,6 +48,7 @@ minicpmo_status minicpmo_model_load(const char* path, const minicpmo_model_param
             options.parts.push_back(to_path(part));
         options.max_sessions = chosen.max_sessions;
         options.batches_sessions = chosen.batches_sessions != 0;
+        options.media_cache_bytes = chosen.media_cache_bytes;
         auto loaded = std::make_unique<minicpmo_model>();
         loaded->model = Model::load(to_path(path), options);
         loaded->name = utf8_lossy(loaded->model->config().name);

@@ -36,6 +36,7 @@ Model::Model(std::shared_ptr<const GgufFile> file, const LoadOptions& options)
           (weights_->root() / "token_embd").get("weight", {config_.llm.decoder.n_embd, config_.llm.n_vocab}),
           config_.llm.embedding_scale},
       head_(bind_head(config_.llm, embedding_, weights_->root())),
+      media_cache_(std::make_unique<MediaCache>(options.media_cache_bytes)),
       n_session_(std::make_shared<std::atomic<int>>(0)),
       max_sessions_(options.max_sessions) {
     check<ModelFileError>(tokenizer_.n_vocab() <= config_.llm.n_vocab,

@@ -8,12 +8,15 @@
 #include <vector>
 
 #include "engine/decode_batcher.h"
+#include "engine/media_cache.h"
 #include "engine/model_config.h"
 #include "engine/speech_model.h"
 #include "models/audio_encoder.h"
 #include "models/vision_encoder.h"
 
 namespace minicpmo {
+
+constexpr size_t kMediaCacheBytes = size_t{128} << 20;  // 128 slices of a model with 4096 features
 
 struct LoadOptions {
     BackendOptions backend;
@@ -23,6 +26,7 @@ struct LoadOptions {
     // Tokens of conversations that answer at the same time are computed together: faster than one by one, but
     // rounding then depends on who else answers.
     bool batches_sessions = false;
+    size_t media_cache_bytes = kMediaCacheBytes;  // of embeddings that are kept; 0: none
 };
 
 class Model {
@@ -43,6 +47,7 @@ public:
     std::shared_ptr<const LogMel> log_mel() const { return log_mel_; }  // of its ears; absent like them
     std::shared_ptr<const Backend> backend() const { return backend_; }
     DecodeBatcher* batcher() const { return batcher_.get(); }  // nullptr without batches_sessions
+    MediaCache& media_cache() const { return *media_cache_; }
     // Counts a conversation for as long as it is held. Throws SessionLimitError beyond max_sessions.
     std::shared_ptr<const void> admit() const;
     size_t file_bytes() const { return weights_->file().n_bytes(); }
@@ -70,6 +75,7 @@ private:
     std::shared_ptr<const LogMel> log_mel_;
     std::optional<SpeechModel> speech_;
     std::unique_ptr<DecodeBatcher> batcher_;
+    std::unique_ptr<MediaCache> media_cache_;
     std::shared_ptr<std::atomic<int>> n_session_;
     int max_sessions_ = 0;
 };

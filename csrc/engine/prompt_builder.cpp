@@ -35,6 +35,16 @@ std::vector<int> query_places(const std::vector<int32_t>& ids, const TokenRoles&
     return places;
 }
 
+Digest digest_of(const ImageView& slice) {
+    DigestMaker maker("slice");
+    maker.add(slice.width);
+    maker.add(slice.height);
+    const size_t n_byte =
+        static_cast<size_t>(slice.width) * static_cast<size_t>(slice.height) * kImageChannels;
+    maker.add(std::span(slice.pixels, n_byte));
+    return maker.finish();
+}
+
 }  // namespace
 
 PreparedImage prepare_image(const VisionConfig& config, const ImageView& image,
@@ -42,8 +52,10 @@ PreparedImage prepare_image(const VisionConfig& config, const ImageView& image,
     const SlicedImage sliced = slice_image(image, with_max_slices(config.slicing, max_slices));
     PreparedImage prepared;
     prepared.grid = sliced.grid;
-    for (const Image& slice : sliced.slices)
+    for (const Image& slice : sliced.slices) {
         prepared.slices.push_back(make_patches(slice.view(), config.patches));
+        prepared.digests.push_back(digest_of(slice.view()));
+    }
     return prepared;
 }
 
@@ -210,7 +222,8 @@ void PromptBuilder::append_image(Prompt& prompt, PreparedImage image, int index,
         const auto encode = [&model = model_, slice = std::move(image.slices[i])](Workspace& workspace) {
             return encode_slice(model, slice, workspace);
         };
-        prompt.runs.push_back({begin + places[i], config.resampler.n_query, PartKind::image, encode});
+        prompt.runs.push_back({begin + places[i], config.resampler.n_query, PartKind::image, encode,
+                               MediumRows{image.digests[i], 0}});
     }
 }
 
@@ -228,6 +241,7 @@ void PromptBuilder::append_sound(Prompt& prompt, const Sound& sound, const Promp
     const int64_t per_piece = sound.rows != nullptr ? per_group : sound.recording->tokens_per_piece();
     const auto add_run = [&](int64_t row, int64_t n) {
         std::function<Array<float>(Workspace&)> encode;
+        std::optional<MediumRows> content;
         if (sound.rows != nullptr) {
             encode = [rows = sound.rows, row, n](Workspace&) {
                 const int64_t n_embd = rows->dim(0);
@@ -239,9 +253,10 @@ void PromptBuilder::append_sound(Prompt& prompt, const Sound& sound, const Promp
             encode = [recording = sound.recording, row, n](Workspace& workspace) {
                 return recording->rows(row, n, workspace);
             };
+            content = MediumRows{sound.recording->digest(row), static_cast<int32_t>(row % per_piece)};
         }
-        prompt.runs.push_back(
-            {static_cast<int>(prompt.ids.size()), static_cast<int>(n), PartKind::audio, std::move(encode)});
+        prompt.runs.push_back({static_cast<int>(prompt.ids.size()), static_cast<int>(n), PartKind::audio,
+                               std::move(encode), content});
         prompt.ids.insert(prompt.ids.end(), static_cast<size_t>(n), tokens.unk);
     };
     // Sound that filled no second of a stream yet leaves no trace.

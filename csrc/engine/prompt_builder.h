@@ -33,6 +33,7 @@ struct EmbeddingRun {
     int n = 0;
     PartKind kind = PartKind::image;
     std::function<Array<float>(Workspace&)> encode;  // -> [n_embd, n]
+    std::optional<MediumRows> content = {};          // absent: they depend on what came before
 };
 
 struct Prompt {
@@ -46,6 +47,7 @@ struct Prompt {
 struct PreparedImage {
     Grid grid;
     std::vector<PatchedImage> slices;  // overview first
+    std::vector<Digest> digests;       // of their pixels
 };
 PreparedImage prepare_image(const VisionConfig& config, const ImageView& image,
                             std::optional<int> max_slices);

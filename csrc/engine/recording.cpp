@@ -88,6 +88,17 @@ Array<float> Recording::rows(int64_t begin, int64_t n, Workspace& workspace) {
     return out;
 }
 
+const Digest& Recording::digest(int64_t row) {
+    const auto piece = static_cast<size_t>(row / tokens_per_piece_);
+    while (digests_.size() <= piece) {
+        DigestMaker maker("sound");
+        maker.add(block_);
+        maker.add(std::span<const float>(piece_samples(static_cast<int64_t>(digests_.size()))));
+        digests_.push_back(maker.finish());
+    }
+    return digests_[piece];
+}
+
 Array<float> Recording::all(Workspace& workspace) {
     Array<float> out({model_.audio().config().n_embd, n_token_});
     auto to = out.data.begin();

@@ -5,6 +5,7 @@
 #include <span>
 #include <vector>
 
+#include "base/digest.h"
 #include "engine/model.h"
 
 namespace minicpmo {
@@ -22,6 +23,8 @@ public:
     // Embeddings [begin, begin + n) of one piece. -> [n_embd, n]
     Array<float> rows(int64_t begin, int64_t n, Workspace& workspace);
     Array<float> all(Workspace& workspace);  // [n_embd, n_token]
+    // Of all that decides the embeddings of the piece that has this one.
+    const Digest& digest(int64_t row);
 
 private:
     std::vector<float> piece_samples(int64_t piece) const;
@@ -33,8 +36,9 @@ private:
     int64_t n_token_ = 0;
     int64_t samples_per_piece_;
     int64_t tokens_per_piece_;
-    int64_t encoded_ = -1;  // the piece that rows_ holds
-    Array<float> rows_;     // [n_embd, tokens of the piece]
+    int64_t encoded_ = -1;         // the piece that rows_ holds
+    Array<float> rows_;            // [n_embd, tokens of the piece]
+    std::vector<Digest> digests_;  // of the first pieces
 };
 
 // Embeddings that so many samples become, each piece for itself.

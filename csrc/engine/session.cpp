@@ -60,12 +60,23 @@ AudioStream& Session::stream() {
 }
 
 void Session::prefill_chat(std::span<const Message> messages, const PromptOptions& options) {
-    check<ArgumentError>(n_past() == 0,
-                         "[session] expected an empty session for a whole conversation, got one of {} tokens",
-                         n_past());
     context_.workspace().clear_interrupt();
+    const Prompt prompt = PromptBuilder(*model_).build(messages, options);
+    const auto n_token = static_cast<int>(prompt.ids.size());
+    check<ContextFullError>(n_token <= n_ctx(), "[session] expected at most {} tokens in the context, got {}",
+                            n_ctx(), n_token);
     timings_ = {};
-    read(PromptBuilder(*model_).build(messages, options), &progress_);
+    state_ = {};
+    if (stream_) stream_->reset();
+    is_generating_ = false;
+    const Stopwatch watch;
+    try {
+        const Context::Kept kept = context_.hold(prompt, &progress_);
+        count(prompt, kept, watch.seconds());
+    } catch (...) {
+        reset();
+        throw;
+    }
     state_.answer_is_open = options.add_generation_prompt;
     // Without it the template closed the last turn.
     if (state_.answer_is_open) state_.open_turn = Role::assistant;
@@ -168,13 +179,16 @@ void Session::read(Prompt prompt, Progress* progress) {
     if (prompt.ids.empty()) return;  // sound that does not fill a second yet
     const MediaTimings media = context_.read(prompt, progress);
     state_.unread.reset();
-    timings_.media.vision_s += media.vision_s;
-    timings_.media.audio_s += media.audio_s;
-    timings_.media.n_slice += media.n_slice;
-    timings_.media.n_audio += media.n_audio;
+    count(prompt, {0, media}, watch.seconds());
+}
+
+void Session::count(const Prompt& prompt, const Context::Kept& kept, double seconds) {
+    const MediaTimings& media = kept.media;
+    timings_.media.add(media);
     timings_.heard_s += prompt.heard_s;
-    timings_.prefill_s += watch.seconds() - media.vision_s - media.audio_s;
-    timings_.n_prompt += static_cast<int>(prompt.ids.size());
+    timings_.prefill_s += seconds - media.vision_s - media.audio_s;
+    timings_.n_prompt += static_cast<int>(prompt.ids.size()) - kept.n;
+    timings_.n_reused += kept.n;
     state_.has_sound = state_.has_sound || prompt.heard_s > 0;
 }
 
@@ -195,6 +209,9 @@ void Session::begin(const GenerateOptions& options) {
     check_sampling(options.sampling);
     check<ArgumentError>(options.max_new_tokens >= 1, "[session] expected max_new_tokens >= 1, got {}",
                          options.max_new_tokens);
+    check<ArgumentError>(options.n_draft >= 0 && options.n_draft <= kMostDrafted,
+                         "[session] expected drafts of 0 to {} tokens, got {}", kMostDrafted,
+                         options.n_draft);
     check<ArgumentError>(n_past() > 0, "[session] expected a prefill before generate, got an empty session");
     context_.workspace().clear_interrupt();
     answer_watch_.restart();
@@ -211,6 +228,10 @@ void Session::begin(const GenerateOptions& options) {
     }
     if (stream_) stream_->reset();  // the next turn's sound is heard anew
     options_ = options;
+    const TokenRoles& tokens = model_->config().tokens;
+    ends_ = options.ignore_stop ? std::vector<int32_t>{} : tokens.stop;
+    if (options.ends_with_speech && tokens.tts_eos >= 0) ends_.push_back(tokens.tts_eos);
+    drafter_ = Drafter(options.n_draft);
     forbidden_ = options.is_speakable ? unspeakable_ids(*model_) : std::vector<int32_t>{};
     generated_.clear();
     hidden_.shape = {model_->config().llm.decoder.n_embd, 0};
@@ -219,7 +240,7 @@ void Session::begin(const GenerateOptions& options) {
     utf8_ = {};
     is_generating_ = true;
     stop_reason_.clear();
-    timings_.n_decoded = 0;
+    timings_.n_decoded = timings_.n_drafted = timings_.n_confirmed = 0;
     timings_.decode_s = 0;
 }
 
@@ -232,10 +253,25 @@ std::optional<Piece> Session::finish(const char* reason) {
     return Piece{-1, std::move(rest)};
 }
 
+// What to compute beside a token. Never more than the answer and the context have room for.
+std::vector<int32_t> Session::draft(int32_t id) {
+    if (context_.has_guessed(id)) {
+        drafter_.confirm();
+        ++timings_.n_confirmed;
+        return {};
+    }
+    const int n_left = options_.max_new_tokens - static_cast<int>(generated_.size());
+    const int limit = std::min(n_left - 1, context_.n_free() - 1);
+    if (options_.n_draft == 0 || limit < 1) return {};
+    std::vector<int32_t> guesses = drafter_.draft(context_.rows(), id, limit, ends_);
+    timings_.n_drafted += static_cast<int>(guesses.size());
+    return guesses;
+}
+
 bool Session::decode(int32_t id) {
     const Stopwatch watch;
     try {
-        const std::vector<float> state = context_.read_token(id, options_.keep_hidden);
+        const std::vector<float> state = context_.read_token(id, options_.keep_hidden, draft(id));
         hidden_.data.insert(hidden_.data.end(), state.begin(), state.end());
         if (options_.keep_hidden) ++hidden_.shape[1];
     } catch (const InterruptedError&) {
@@ -257,12 +293,9 @@ std::optional<Piece> Session::next() {
     if (context_.workspace().is_interrupted()) return finish("interrupted");
     if (static_cast<int>(generated_.size()) >= options_.max_new_tokens) return finish("length");
     if (state_.unread && !decode(*state_.unread)) return finish("interrupted");
-    const TokenRoles& tokens = model_->config().tokens;
-    std::vector<int32_t> ends = options_.ignore_stop ? std::vector<int32_t>{} : tokens.stop;
-    if (options_.ends_with_speech && tokens.tts_eos >= 0) ends.push_back(tokens.tts_eos);
-    const int32_t id = sample(context_.logits(), generated_, options_.sampling, rng_, {forbidden_, ends});
+    const int32_t id = sample(context_.logits(), generated_, options_.sampling, rng_, {forbidden_, ends_});
     if (generated_.empty()) timings_.first_token_s = answer_watch_.seconds();
-    if (std::find(ends.begin(), ends.end(), id) != ends.end()) return finish("stop");
+    if (std::find(ends_.begin(), ends_.end(), id) != ends_.end()) return finish("stop");
     generated_.push_back(id);
     state_.unread = id;
     return Piece{id, utf8_.push(model_->tokenizer().bytes_of(id))};

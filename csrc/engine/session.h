@@ -14,6 +14,7 @@
 #include "base/stopwatch.h"
 #include "engine/audio_stream.h"
 #include "engine/context.h"
+#include "engine/drafter.h"
 #include "engine/sampler.h"
 #include "text/utf8_stream.h"
 
@@ -40,6 +41,9 @@ struct GenerateOptions {
     bool ends_with_speech = false;  // <|tts_eos|> ends the answer too
     bool is_speakable = false;      // tokens that no voice can say are not drawn
     bool keep_hidden = false;       // answer_hidden() has the states of the answer's tokens
+    // Most tokens at a time that are guessed from what was read and said before, and checked in one pass: up
+    // to kMostDrafted. The answer is the same, but for rounding where two tokens are equally likely.
+    int n_draft = 0;
 };
 
 struct Piece {
@@ -54,6 +58,8 @@ struct Timings {  // of the last turn, in seconds
     double first_token_s = 0;  // from begin()
     double decode_s = 0;
     int n_prompt = 0, n_decoded = 0;
+    int n_reused = 0;                    // tokens of the prompt that were there already, beside n_prompt
+    int n_drafted = 0, n_confirmed = 0;  // guesses, and those of them that the answer's tokens were
 };
 
 class Session {
@@ -66,7 +72,9 @@ public:
     // The same, with sound that goes on from call to call: what completes a second is read, and with
     // `is_last` the rest too. Pieces of a second each are what the reference takes; here any length will do.
     void prefill_stream(std::span<const Message> messages, const PromptOptions& options, bool is_last);
-    // A whole conversation by the chat template, generation prompt included; the session must be empty.
+    // A whole conversation by the chat template, generation prompt included, instead of what was there: the
+    // rows it begins with that the session holds already are not read again. Whatever throws leaves the
+    // session empty, but for options and messages that are refused at once: then it is as before.
     void prefill_chat(std::span<const Message> messages, const PromptOptions& options);
     // Begins an answer; throws ArgumentError when nothing was prefilled.
     void begin(const GenerateOptions& options);
@@ -90,6 +98,7 @@ public:
 
     void interrupt() noexcept { context_.workspace().interrupt(); }
     void reset();
+    void rest() { context_.rest(); }  // gives scratch memory back, which the next call takes anew
     int n_past() const { return context_.n_past(); }
     int n_ctx() const { return context_.n_ctx(); }
     int n_round() const { return static_cast<int>(state_.rounds.size()); }
@@ -112,9 +121,11 @@ private:
     using Hear = std::function<void(Media&)>;  // streams the sounds of a message
     void read_messages(std::span<const Message> messages, const PromptOptions& options, const Hear& hear);
     void read(Prompt prompt, Progress* progress);
+    void count(const Prompt& prompt, const Context::Kept& kept, double seconds);
     std::string closing() const;  // of the turn that goes on
     void enforce_window();
     bool decode(int32_t id);  // reads one sampled token; false when interrupted
+    std::vector<int32_t> draft(int32_t id);
     std::optional<Piece> finish(const char* reason);
     AudioStream& stream();
     void archive(Archive& archive);
@@ -129,6 +140,8 @@ private:
 
     GenerateOptions options_;
     std::vector<int32_t> forbidden_;
+    std::vector<int32_t> ends_;
+    Drafter drafter_{0};
     std::vector<int32_t> generated_;
     Array<float> hidden_;
     Rng rng_;

@@ -78,20 +78,20 @@ typedef struct minicpmo_model_params {
     int32_t n_threads;   // 0: all processors
     const char* const* parts;  // [n_part] paths of the set's other files; if none, those beside the first
     size_t n_part;
-    int32_t max_sessions;      // conversations at a time; 0: any number. From here on not in all versions
-    int32_t batches_sessions;  // not 0: tokens of several at a time: faster, rounded by who else answers
+    int32_t max_sessions;        // conversations at a time; 0: any number. From here on not in all versions
+    int32_t batches_sessions;    // not 0: tokens of several at a time: faster, rounded by who else answers
+    uint64_t media_cache_bytes;  // of embeddings kept for pictures and sounds that come again; 0: none. Newer
 } minicpmo_model_params;
 
 typedef struct minicpmo_model_info {
     size_t struct_size;
-    const char* name;     // the file's own title
-    const char* device;   // where the weights are
-    uint64_t file_bytes;  // of all parts together
-    int32_t n_vocab;      // ids are 0 to n_vocab - 1
-    int32_t n_ctx_train;  // tokens
-    int32_t n_embd;       // features
-    int32_t has_vision;   // 1: it sees pictures; else 0
-    int32_t has_audio;    // 1: it hears; else 0
+    const char* name;               // the file's own title
+    const char* device;             // where the weights are
+    uint64_t file_bytes;            // of all parts together
+    int32_t n_vocab;                // ids are 0 to n_vocab - 1
+    int32_t n_ctx_train;            // tokens
+    int32_t n_embd;                 // features
+    int32_t has_vision, has_audio;  // 1: it sees pictures, it hears; else 0
 } minicpmo_model_info;
 
 // Fills *params, a struct of `size` bytes, with the defaults. Any thread; the texts in it are static.
@@ -138,8 +138,7 @@ typedef struct minicpmo_part {
     const char* text;       // [n_text]
     size_t n_text;          // bytes
     const uint8_t* pixels;  // [height] rows of [width][3]: red, green, blue; rows top to bottom
-    int32_t width;          // pixels
-    int32_t height;         // pixels
+    int32_t width, height;  // pixels
     size_t row_stride;      // bytes from row to row; 0: 3 * width
     const float* samples;   // [n_sample] mono, -1 to 1, 16000 a second
     size_t n_sample;
@@ -171,6 +170,7 @@ typedef struct minicpmo_generate_params {
     int32_t enable_thinking;  // not 0: the answer may think first
     int32_t use_tts;          // 1: the answer opens with <|tts_bos|>; 0: not; -1: if there was sound
     int32_t ignore_stop;      // not 0: stop tokens are tokens like any other
+    int64_t draft_tokens;     // most that are guessed and checked at a time, 0 to 64; not in all versions
 } minicpmo_generate_params;
 
 typedef enum minicpmo_end {

@@ -58,8 +58,9 @@ struct Decoder::Strand {
 
 struct Decoder::Step {
     std::vector<Strand> strands;
-    int64_t n = 0;      // rows of input, of all strands
-    int64_t n_out = 0;  // rows that leave the last layer: all, or the last
+    int64_t n = 0;        // rows of input, of all strands
+    int64_t n_out = 0;    // rows that leave the last layer: all, or the last
+    int64_t n_logit = 0;  // rows whose logits are wanted: all, or the last of each strand
     bool from_ids = false;
     Tensor positions = nullptr;  // I32 [n]
     Tensor out_rows = nullptr;   // I32 [n_out], or nullptr for all
@@ -186,8 +187,7 @@ void Decoder::build(Graph& g, Step& step, const TokenEmbedding* embedding, const
     x = g.name(nn::rms_norm(g, output_norm_, x), "llm.out");  // [n_embd, n_out]
     if (hidden != Rows::none) g.output("hidden", x);
     if (head != nullptr) {
-        // Of a strand's rows only the last has logits that anybody wants.
-        const auto n_last = static_cast<int64_t>(step.strands.size());
+        const int64_t n_last = step.n_logit;
         const Tensor last = ggml_view_2d(g.ctx(), x, x->ne[0], n_last, x->nb[1],
                                          x->nb[1] * static_cast<size_t>(x->ne[1] - n_last));
         g.output("logits", head->logits(g, last));
@@ -196,7 +196,8 @@ void Decoder::build(Graph& g, Step& step, const TokenEmbedding* embedding, const
 }
 
 DecoderOutput Decoder::run(const DecoderInput& input, const TokenEmbedding* embedding, const Head* head,
-                           Rows hidden, std::span<KvCache* const> caches, Workspace& workspace) const {
+                           Rows hidden, Rows logits, std::span<KvCache* const> caches,
+                           Workspace& workspace) const {
     const bool from_ids = !input.ids.empty();
     const auto n_strand = static_cast<int64_t>(caches.size());
     Step step;
@@ -204,7 +205,8 @@ DecoderOutput Decoder::run(const DecoderInput& input, const TokenEmbedding* embe
     step.n = static_cast<int64_t>(from_ids ? input.ids.size()
                                            : input.embeds.size() / static_cast<size_t>(config_.n_embd));
     step.n_out = hidden == Rows::all || n_strand > 1 ? step.n : 1;
-    GraphKey key = {step.n, from_ids, head != nullptr, static_cast<int64_t>(hidden)};
+    step.n_logit = logits == Rows::all ? step.n : n_strand;
+    GraphKey key = {step.n, from_ids, head != nullptr, static_cast<int64_t>(hidden), step.n_logit};
     for (KvCache* cache : caches) {
         Strand strand{cache, step.n / n_strand};
         cache->reserve(static_cast<int>(strand.n));
@@ -214,8 +216,9 @@ DecoderOutput Decoder::run(const DecoderInput& input, const TokenEmbedding* embe
     }
     const size_t n_node =
         (kNodesPerLayer + kNodesPerStrand * (caches.size() - 1)) * static_cast<size_t>(config_.n_layer + 2);
-    GraphRunner& runner =
-        workspace.runner(n_strand > 1 ? numbered("decoder", caches.size()) : "decoder", n_node);
+    // The graph of one token, which comes again and again, is not lost to those of several.
+    const std::string one = logits == Rows::all ? "decoder_rows" : "decoder";
+    GraphRunner& runner = workspace.runner(n_strand > 1 ? numbered("decoder", caches.size()) : one, n_node);
     runner.prepare(key, [&](Graph& g) { build(g, step, embedding, head, hidden); });
 
     std::vector<int32_t> positions;
@@ -257,7 +260,7 @@ DecoderOutput Decoder::run(const DecoderInput& input, const TokenEmbedding* embe
         runner.read("hidden", output.hidden.data);
     }
     if (head != nullptr) {
-        output.logits = Array<float>({head->linear.weight->ne[1], n_strand});
+        output.logits = Array<float>({head->linear.weight->ne[1], step.n_logit});
         runner.read("logits", output.logits.data);
     }
     return output;
@@ -272,7 +275,16 @@ DecoderOutput Decoder::forward(const DecoderInput& input, const TokenEmbedding* 
                          "[decoder] expected rows of {} values, got {} values", config_.n_embd,
                          input.embeds.size());
     KvCache* const caches[] = {&cache};
-    return run(input, embedding, head, hidden, caches, workspace);
+    return run(input, embedding, head, hidden, Rows::last, caches, workspace);
+}
+
+DecoderOutput Decoder::forward_rows(std::span<const int32_t> ids, const TokenEmbedding& embedding,
+                                    const Head& head, KvCache& cache, Workspace& workspace) const {
+    check<ArgumentError>(!ids.empty(), "[decoder] expected ids, got none");
+    DecoderInput input;
+    input.ids = ids;
+    KvCache* const caches[] = {&cache};
+    return run(input, &embedding, &head, Rows::all, Rows::all, caches, workspace);
 }
 
 DecoderOutput Decoder::forward_each(std::span<const int32_t> ids, std::span<KvCache* const> caches,
@@ -283,7 +295,7 @@ DecoderOutput Decoder::forward_each(std::span<const int32_t> ids, std::span<KvCa
                          ids.size());
     DecoderInput input;
     input.ids = ids;
-    return run(input, &embedding, &head, Rows::all, caches, workspace);
+    return run(input, &embedding, &head, Rows::all, Rows::last, caches, workspace);
 }
 
 void Decoder::move_tail(KvCache& cache, int from, int to, Workspace& workspace) const {

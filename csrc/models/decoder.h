@@ -50,6 +50,9 @@ public:
     // where wanted. Throws ContextFullError, InterruptedError (the cache is then as before).
     DecoderOutput forward(const DecoderInput& input, const TokenEmbedding* embedding, const Head* head,
                           Rows hidden, KvCache& cache, Workspace& workspace) const;
+    // The same with states and logits of every row, as guesses of what follows are checked with.
+    DecoderOutput forward_rows(std::span<const int32_t> ids, const TokenEmbedding& embedding,
+                               const Head& head, KvCache& cache, Workspace& workspace) const;
     // Row i of `ids` goes to caches[i], with its state and logits: what forward() would give each alone, but
     // for rounding, while the weights are read once. The caches have room for it, see KvCache::reserve().
     DecoderOutput forward_each(std::span<const int32_t> ids, std::span<KvCache* const> caches,
@@ -74,7 +77,7 @@ private:
     Tensor layer(Graph& g, int index, Tensor x, const Step& step) const;
     Tensor attend(Graph& g, int index, Tensor q, Tensor k, Tensor v, const Step& step, bool selects) const;
     DecoderOutput run(const DecoderInput& input, const TokenEmbedding* embedding, const Head* head,
-                      Rows hidden, std::span<KvCache* const> caches, Workspace& workspace) const;
+                      Rows hidden, Rows logits, std::span<KvCache* const> caches, Workspace& workspace) const;
     void turn_keys(KvCache& cache, int begin, int n, int distance, Workspace& workspace) const;
     void build(Graph& g, Step& step, const TokenEmbedding* embedding, const Head* head, Rows hidden) const;
 

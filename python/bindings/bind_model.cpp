@@ -166,18 +166,20 @@ void bind_model(py::module_& m) {
         .def_static(
             "load",
             [](const std::string& path, const std::vector<std::string>& parts, bool looks_around,
-               const std::string& device, int n_threads, int max_sessions, bool batches_sessions) {
+               const std::string& device, int n_threads, int max_sessions, bool batches_sessions,
+               size_t media_cache_bytes) {
                 LoadOptions options{.backend = {device, n_threads}};
                 options.parts.assign(parts.begin(), parts.end());
                 options.looks_around = looks_around;
                 options.max_sessions = max_sessions;
                 options.batches_sessions = batches_sessions;
+                options.media_cache_bytes = media_cache_bytes;
                 return std::const_pointer_cast<Model>(Model::load(path, options));
             },
             py::arg("path"), py::kw_only(), py::arg("parts") = std::vector<std::string>{},
             py::arg("looks_around") = true, py::arg("device") = "auto", py::arg("n_threads") = 0,
             py::arg("max_sessions") = 0, py::arg("batches_sessions") = false,
-            py::call_guard<py::gil_scoped_release>(),
+            py::arg("media_cache_bytes") = kMediaCacheBytes, py::call_guard<py::gil_scoped_release>(),
             "Opens and checks a GGUF file, or a set of them; raises ModelFileError.")
         .def("describe", &describe, "The facts of the file as a dict.")
         .def(

@@ -15,10 +15,12 @@ PyFacts timings_dict(const Session& session) {
     using namespace py::literals;
     const Timings& t = session.timings();
     return py::dict("vision_s"_a = t.media.vision_s, "n_slice"_a = t.media.n_slice,
+                    "n_slice_found"_a = t.media.n_slice_found, "n_audio_found"_a = t.media.n_audio_found,
                     "audio_s"_a = t.media.audio_s, "n_audio"_a = t.media.n_audio, "heard_s"_a = t.heard_s,
-                    "prefill_s"_a = t.prefill_s, "n_prompt"_a = t.n_prompt,
+                    "prefill_s"_a = t.prefill_s, "n_prompt"_a = t.n_prompt, "n_reused"_a = t.n_reused,
                     "first_token_s"_a = t.first_token_s, "decode_s"_a = t.decode_s,
-                    "n_decoded"_a = t.n_decoded);
+                    "n_decoded"_a = t.n_decoded, "n_drafted"_a = t.n_drafted,
+                    "n_confirmed"_a = t.n_confirmed);
 }
 
 }  // namespace
@@ -33,6 +35,7 @@ void bind_session(py::module_& m) {
         .def_readwrite("ends_with_speech", &GenerateOptions::ends_with_speech)
         .def_readwrite("is_speakable", &GenerateOptions::is_speakable)
         .def_readwrite("keep_hidden", &GenerateOptions::keep_hidden)
+        .def_readwrite("n_draft", &GenerateOptions::n_draft)
         .def_property(
             "temperature", [](const GenerateOptions& o) { return o.sampling.temperature; },
             [](GenerateOptions& o, float v) { o.sampling.temperature = v; })
@@ -96,7 +99,7 @@ void bind_session(py::module_& m) {
                 session.prefill_chat(parsed, options);
             },
             py::arg("messages"), py::arg("options"),
-            "A whole conversation by the chat template, into an empty session.")
+            "A whole conversation by the chat template; what the session holds of it already stays.")
         .def("begin", &Session::begin, py::arg("options"), py::call_guard<py::gil_scoped_release>(),
              "Begins an answer.")
         .def(
@@ -114,6 +117,8 @@ void bind_session(py::module_& m) {
         .def("interrupt", &Session::interrupt,
              "Stops what another thread computes; that call raises or ends its answer.")
         .def("reset", &Session::reset, "Forgets the conversation.")
+        .def("rest", &Session::rest, py::call_guard<py::gil_scoped_release>(),
+             "Gives scratch memory back, which the next call takes anew.")
         .def("snapshot",
              [](const Session& session) {
                  return std::const_pointer_cast<Session::Snapshot>(session.snapshot());

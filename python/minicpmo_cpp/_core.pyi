@@ -144,6 +144,7 @@ class Model:
         n_threads: typing.SupportsInt | typing.SupportsIndex = 0,
         max_sessions: typing.SupportsInt | typing.SupportsIndex = 0,
         batches_sessions: bool = False,
+        media_cache_bytes: typing.SupportsInt | typing.SupportsIndex = 134217728,
     ) -> Model:
         """
         Opens and checks a GGUF file, or a set of them; raises ModelFileError.
@@ -271,6 +272,10 @@ class GenerateOptions:
     @min_p.setter
     def min_p(self, arg1: typing.SupportsFloat | typing.SupportsIndex) -> None: ...
     @property
+    def n_draft(self) -> int: ...
+    @n_draft.setter
+    def n_draft(self, arg0: typing.SupportsInt | typing.SupportsIndex) -> None: ...
+    @property
     def repetition_penalty(self) -> float: ...
     @repetition_penalty.setter
     def repetition_penalty(self, arg1: typing.SupportsFloat | typing.SupportsIndex) -> None: ...
@@ -336,7 +341,7 @@ class Session:
         """
     def prefill_chat(self, messages: list[tuple[str, list[typing.Any]]], options: PromptOptions) -> None:
         """
-        A whole conversation by the chat template, into an empty session.
+        A whole conversation by the chat template; what the session holds of it already stays.
         """
     def prefill_stream(
         self, messages: list[tuple[str, list[typing.Any]]], options: PromptOptions, is_last: bool = False
@@ -347,6 +352,10 @@ class Session:
     def reset(self) -> None:
         """
         Forgets the conversation.
+        """
+    def rest(self) -> None:
+        """
+        Gives scratch memory back, which the next call takes anew.
         """
     def restore(self, snapshot: SessionSnapshot) -> None: ...
     def save(self, path: str) -> None: ...

@@ -105,6 +105,10 @@ def chat(
     min_p: Annotated[float, typer.Option(min=0, max=1)] = 0.0,
     repeat_penalty: Annotated[float, typer.Option(min=0, max=100, help="1 is none.")] = 1.02,
     max_tokens: Annotated[int, typer.Option(min=1, help="Most tokens of an answer.")] = 4096,
+    draft: Annotated[
+        int,
+        typer.Option(min=0, max=64, help="Guess so many tokens at a time from what was read; 0 is none."),
+    ] = 0,
     seed: Annotated[
         int | None, typer.Option(min=0, max=2**64 - 1, help="Makes the answer repeatable.")
     ] = None,
@@ -175,6 +179,7 @@ def chat(
         "repetition_penalty": repeat_penalty,
         "seed": seed,
         "enable_thinking": think,
+        "draft_tokens": draft,
     }
     reading = {"max_slice_nums": max_slices}
     try:
@@ -301,6 +306,8 @@ def _timings_line(result: ChatResult) -> str:
         f"first token {t.first_token_s:.2f} s",
         f"answer {len(result.token_ids)} tokens at {t.decode_tok_per_s:.1f} tok/s",
     ]
+    if t.n_drafted > 0:
+        parts.append(f"{t.n_confirmed} of {t.n_drafted} guesses right")
     if (s := result.speech_timings) is not None:
         parts += [
             f"voice {s.voice_s:.2f} s",

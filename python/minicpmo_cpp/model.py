@@ -155,6 +155,7 @@ class Model(OpenModel):
         parse_special: bool = False,
         ignore_stop: bool = False,
         return_hidden: bool = False,
+        draft_tokens: int = 0,
         n_ctx: int = 0,
         kv_type: str | None = None,
         audio: bool = False,
@@ -166,6 +167,9 @@ class Model(OpenModel):
         stream: bool = False,
     ) -> ChatResult | Answer:
         """Answers a whole conversation.
+
+        What it has in common with the one before is not read again: see `keep_conversation` of load(), and
+        `n_reused` of the result's timings.
 
         Args:
             messages: a str, which a user says, or a list of {"role", "content"}; see parts.to_content.
@@ -185,6 +189,9 @@ class Model(OpenModel):
             parse_special: whether special tokens in the text count as such.
             ignore_stop: goes on after stop tokens.
             return_hidden: the result also has the states of the answer's tokens.
+            draft_tokens: most tokens at a time, up to 64, that are guessed from what was read and said before
+                and checked in one pass. Faster where an answer copies much; it stays the same, but for
+                rounding where two tokens are equally likely.
             n_ctx: most tokens of the conversation; 0 means what the model was trained for.
             kv_type: "f32", "f16", "bf16" or "q8_0"; None chooses by the weights.
             audio: speaks the answer: the result has audio; streamed pieces of sound have it, too.
@@ -224,18 +231,25 @@ class Model(OpenModel):
             use_tts_template=use_tts_template,
             ignore_stop=ignore_stop,
             return_hidden=return_hidden,
+            draft_tokens=draft_tokens,
         )
         check_spoken(flag("audio", audio), saying, voice=voice, n_steps=n_steps, speech_seed=speech_seed)
-        session = self.session(n_ctx=n_ctx, kv_type=kv_type)
         parsed = self._parse(messages, reading, omni_mode, is_whole=True)
-        speaking = None
-        if audio:
-            session._reference = parsed.reference
-            speaking = session._speaking(saying, voice, n_steps, speech_seed, is_whole=not is_stream)
-            if not parsed.has_system and voice_prompt is not None:
-                parsed = with_voice(parsed, speaking.voice, voice_prompt, language)
-        session._prefill_chat(parsed, reading)
-        answer = session._begin(saying, speaking)
+        session = self._kept.make_room(
+            lambda: Session(self, n_ctx=n_ctx, kv_type=kv_type, kept=self._kept),
+        )
+        try:
+            speaking = None
+            if audio:
+                session._reference = parsed.reference
+                speaking = session._speaking(saying, voice, n_steps, speech_seed, is_whole=not is_stream)
+                if not parsed.has_system and voice_prompt is not None:
+                    parsed = with_voice(parsed, speaking.voice, voice_prompt, language)
+            session._prefill_chat(parsed, reading)
+            answer = session._begin(saying, speaking)
+        except BaseException:
+            session._give_back()
+            raise
         return answer if is_stream else answer.result()
 
     @overload
@@ -284,7 +298,7 @@ class Model(OpenModel):
 
     def session(self, *, n_ctx: int = 0, kv_type: str | None = None, **window: Any) -> Session:
         """A conversation that keeps what it has read; n_ctx and kv_type as in chat(), more in Session."""
-        return Session(self, n_ctx=n_ctx, kv_type=kv_type, **window)
+        return self._kept.make_room(lambda: Session(self, n_ctx=n_ctx, kv_type=kv_type, **window))
 
     def duplex(self, *, voice: Any = None, **options: Unpack[DuplexOptions]) -> DuplexSession:
         """A conversation in full duplex: watching, listening and speaking at the same time.
@@ -299,7 +313,7 @@ class Model(OpenModel):
         Raises:
             UnsupportedModelError: the model does not hear, or does not speak and audio is True.
         """
-        return DuplexSession(self, voice, options)
+        return self._kept.make_room(lambda: DuplexSession(self, voice, options))
 
     def _parse(
         self, messages: Messages, options: _core.PromptOptions, omni_mode: bool | None, *, is_whole: bool

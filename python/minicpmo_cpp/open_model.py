@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from minicpmo_cpp import _core
 from minicpmo_cpp.answer import END_OF_SPEECH
 from minicpmo_cpp.config import Config
+from minicpmo_cpp.kept_session import KeptSession
 from minicpmo_cpp.model_files import part_paths
 from minicpmo_cpp.mouth import Mouth
 from minicpmo_cpp.options import flag, integer
@@ -21,13 +22,24 @@ if TYPE_CHECKING:
     from minicpmo_cpp.hub import Fetched
 
 
+MEDIA_CACHE_BYTES = 128 << 20  # 128 slices of a model with 4096 features
+
+
 class OpenModel(Mouth):
     """The part of Model that knows files."""
 
-    def __init__(self, engine: _core.Model, *, load_s: float = 0.0, allow_remote: bool = False) -> None:
+    def __init__(
+        self,
+        engine: _core.Model,
+        *,
+        load_s: float = 0.0,
+        allow_remote: bool = False,
+        keep_conversation: bool = False,
+    ) -> None:
         """Wraps an engine model; users call load() or from_pretrained()."""
         super().__init__(engine, allow_remote=allow_remote)
         self.load_s = load_s
+        self._kept = KeptSession(is_on=keep_conversation)
         self.allow_remote = allow_remote  # whether http(s) URLs of media are fetched
         self.config = Config(engine.describe())
         ids = engine.tokenize(END_OF_SPEECH)
@@ -48,6 +60,8 @@ class OpenModel(Mouth):
         allow_remote: bool = False,
         max_sessions: int = 0,
         batch_sessions: bool = False,
+        keep_conversation: bool = True,
+        media_cache_bytes: int = MEDIA_CACHE_BYTES,
     ) -> Self:
         """Opens a GGUF file, or several that make a model.
 
@@ -65,6 +79,10 @@ class OpenModel(Mouth):
             max_sessions: conversations at a time, beyond which SessionLimitError is raised; 0 for any.
             batch_sessions: whether tokens of conversations that answer at the same time are computed
                 together: faster, but rounding then depends on who else answers.
+            keep_conversation: whether the last conversation of chat() stays in memory, at most n_ctx tokens
+                of it, so that a call which begins with the same messages only reads what is new.
+            media_cache_bytes: most memory for embeddings of pictures and sounds, so that the same ones are
+                not encoded again, in whatever conversation; 0 keeps none. Those unused longest go.
 
         Raises:
             ModelFileError: a file is missing, damaged or no model, or several files do not fit.
@@ -86,6 +104,8 @@ class OpenModel(Mouth):
             allow_remote=allow_remote,
             max_sessions=max_sessions,
             batch_sessions=batch_sessions,
+            keep_conversation=keep_conversation,
+            media_cache_bytes=media_cache_bytes,
         )
 
     @classmethod
@@ -104,6 +124,8 @@ class OpenModel(Mouth):
         allow_remote: bool = False,
         max_sessions: int = 0,
         batch_sessions: bool = False,
+        keep_conversation: bool = True,
+        media_cache_bytes: int = MEDIA_CACHE_BYTES,
     ) -> Self:
         """Opens a model of Hugging Face or ModelScope, fetching what the cache has not of it.
 
@@ -145,6 +167,8 @@ class OpenModel(Mouth):
             allow_remote=allow_remote,
             max_sessions=max_sessions,
             batch_sessions=batch_sessions,
+            keep_conversation=keep_conversation,
+            media_cache_bytes=media_cache_bytes,
         )
 
     @classmethod
@@ -157,6 +181,8 @@ class OpenModel(Mouth):
         allow_remote: bool = False,
         max_sessions: int = 0,
         batch_sessions: bool = False,
+        keep_conversation: bool = True,
+        media_cache_bytes: int = MEDIA_CACHE_BYTES,
     ) -> Self:
         """Opens just the files of hub.fetch_model(); arguments and errors as in load()."""
         return cls._open_files(
@@ -168,6 +194,8 @@ class OpenModel(Mouth):
             allow_remote=allow_remote,
             max_sessions=max_sessions,
             batch_sessions=batch_sessions,
+            keep_conversation=keep_conversation,
+            media_cache_bytes=media_cache_bytes,
         )
 
     @classmethod
@@ -182,6 +210,8 @@ class OpenModel(Mouth):
         allow_remote: bool,
         max_sessions: int,
         batch_sessions: bool,
+        keep_conversation: bool,
+        media_cache_bytes: int,
     ) -> Self:
         if not isinstance(device, str):
             raise TypeError(f"[model] expected the name of a device, got {device!r} (device)")
@@ -195,12 +225,16 @@ class OpenModel(Mouth):
             n_threads=n_threads,
             max_sessions=integer("max_sessions", max_sessions, 0),
             batches_sessions=flag("batch_sessions", batch_sessions),
+            media_cache_bytes=integer("media_cache_bytes", media_cache_bytes, 0, 2**63 - 1),
         )
-        return cls(engine, load_s=time.perf_counter() - begin, allow_remote=allow_remote)
+        keeps = flag("keep_conversation", keep_conversation)
+        load_s = time.perf_counter() - begin
+        return cls(engine, load_s=load_s, allow_remote=allow_remote, keep_conversation=keeps)
 
     def close(self) -> None:
         """Lets go of the file; its memory is freed when the last session on it is."""
         self._engine = self._voices = None
+        self._kept.close()
 
     def __enter__(self) -> Self:
         return self

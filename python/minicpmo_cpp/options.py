@@ -61,6 +61,7 @@ def generate_options(
     use_tts_template: bool | None,
     ignore_stop: bool,
     return_hidden: bool,
+    draft_tokens: int,
 ) -> GenerateOptions:
     options = GenerateOptions()
     options.max_new_tokens = integer("max_new_tokens", max_new_tokens)
@@ -74,6 +75,7 @@ def generate_options(
     options.use_tts = None if use_tts_template is None else flag("use_tts_template", use_tts_template)
     options.ignore_stop = flag("ignore_stop", ignore_stop)
     options.keep_hidden = flag("return_hidden", return_hidden)
+    options.n_draft = integer("draft_tokens", draft_tokens)
     return options
 
 

@@ -14,6 +14,7 @@ from minicpmo_cpp._core import GenerateOptions, GenerationInterruptedError, Mini
 from minicpmo_cpp.answer import Answer
 from minicpmo_cpp.duplex_options import window_tokens
 from minicpmo_cpp.exclusive import Exclusive
+from minicpmo_cpp.kept_session import KeptSession
 from minicpmo_cpp.messages import Parsed
 from minicpmo_cpp.options import check_spoken, flag, generate_options, integer, number, prompt_options
 from minicpmo_cpp.speaking import Speaking, Spoken
@@ -50,6 +51,7 @@ class Session:
         window: str = "off",
         window_high: int | None = None,
         window_low: int | None = None,
+        kept: KeptSession | None = None,
     ) -> None:
         """Users call Model.session().
 
@@ -58,6 +60,8 @@ class Session:
                 what was answered, are forgotten until there are window_low.
             window_high: 8000 if None, or nine tenths of a smaller context.
             window_low: 6000 if None, or seven tenths of a smaller context.
+            kept: where the engine's session comes from, if there is one, and goes when the answer ends; this
+                one is then closed. As Model.chat() wants it.
         """
         self._model = model
         if window not in ("off", "rounds"):
@@ -67,9 +71,10 @@ class Session:
         n_ctx = integer("n_ctx", n_ctx, 0)
         most = n_ctx or model.config["llm"]["n_ctx_train"]
         tokens = window_tokens(window_high, window_low, most) if window == "rounds" else None
-        self._engine: _core.Session | None = _core.Session(
-            model._open(), n_ctx=n_ctx, kv_type=kv_type, window=tokens
-        )
+        self._kept, self._key = kept, (n_ctx, kv_type)
+        self._engine: _core.Session | None = None if kept is None else kept.take(self._key)
+        if self._engine is None:
+            self._engine = _core.Session(model._open(), n_ctx=n_ctx, kv_type=kv_type, window=tokens)
         self._voices = model._open_voices()
         self._reference: Samples | None = None  # the recording in the system message
         self._spoken: Spoken | None = None  # the answer that goes on, if it is said
@@ -139,6 +144,7 @@ class Session:
         use_tts_template: bool | None = None,
         ignore_stop: bool = False,
         return_hidden: bool = False,
+        draft_tokens: int = 0,
         audio: bool = False,
         voice: Any = None,
         n_steps: int | None = None,
@@ -165,6 +171,7 @@ class Session:
             use_tts_template=use_tts_template,
             ignore_stop=ignore_stop,
             return_hidden=return_hidden,
+            draft_tokens=draft_tokens,
         )
         options.repetition_window = integer("repetition_window", repetition_window)
         options.length_penalty = number("length_penalty", length_penalty)
@@ -267,6 +274,12 @@ class Session:
         with self._exclusive() as engine:
             engine.prefill_chat(parsed.messages, options)
 
+    def _give_back(self) -> None:
+        """Closes this one if its engine's session goes on elsewhere."""
+        if self._kept is not None and (engine := self._engine) is not None:
+            self._engine = None
+            self._kept.give(self._key, engine)
+
     def _speaking(
         self,
         options: GenerateOptions,
@@ -342,6 +355,7 @@ class Session:
             hidden = engine.answer_hidden() if self._keeps_hidden else None
             answer._finish(stop_reason, self._read_timings(engine), hidden, speech_timings)
         self._answer = None
+        self._give_back()
 
     def _read_timings(self, engine: _core.Session) -> Timings:
         return Timings(load_s=self._model.load_s, **engine.timings)

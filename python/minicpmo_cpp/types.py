@@ -62,14 +62,19 @@ class Timings:
     load_s: float = 0.0  # opening the model file
     vision_s: float = 0.0  # encoding the pictures
     n_slice: int = 0
+    n_slice_found: int = 0  # of these, that the model had encoded before
     audio_s: float = 0.0  # encoding the sound
     n_audio: int = 0  # tokens of it
+    n_audio_found: int = 0  # of these, that the model had encoded before
     heard_s: float = 0.0  # its length
     prefill_s: float = 0.0  # reading the prompt, pictures and sound encoded
-    n_prompt: int = 0
+    n_prompt: int = 0  # tokens of it that were read
+    n_reused: int = 0  # tokens of it beside those that the conversation held already
     first_token_s: float = 0.0  # from the beginning of the answer, the prompt read
     decode_s: float = 0.0
     n_decoded: int = 0
+    n_drafted: int = 0  # guesses of tokens, with draft_tokens
+    n_confirmed: int = 0  # of these, that were right: so many of n_decoded took no pass of their own
 
     @property
     def prefill_tok_per_s(self) -> float:
@@ -160,6 +165,7 @@ class ChatOptions(TypedDict, total=False):
     parse_special: bool
     ignore_stop: bool
     return_hidden: bool
+    draft_tokens: int
     n_ctx: int
     kv_type: str | None
     audio: bool

@@ -76,7 +76,8 @@ def test_text_ends_before_the_end_of_speech(model: Model, monkeypatch: pytest.Mo
     assert "".join(model.chat("Hi", stream=True, **options)) == cut.text
 
 
-def test_timings_count_what_was_done(model: Model) -> None:
+def test_timings_count_what_was_done(model_path: Path) -> None:
+    model = Model.load(model_path, n_threads=1)
     result = model.chat(MESSAGES, max_new_tokens=8, ignore_stop=True)
     timings = result.timings
     assert timings.n_slice == 1

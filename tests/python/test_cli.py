@@ -134,7 +134,7 @@ def test_json_tells_the_whole_answer(run: Run, model: Model, picture: Path) -> N
     assert found["token_ids"] == expected.token_ids
     assert found["stop_reason"] == expected.stop_reason
     assert found["timings"]["n_slice"] == 2
-    assert found["timings"]["n_prompt"] == expected.timings.n_prompt
+    assert found["timings"]["n_prompt"] == expected.timings.n_prompt + expected.timings.n_reused
     assert found["model"]["name"] == model.config["name"]
 
 

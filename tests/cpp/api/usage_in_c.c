@@ -2,6 +2,7 @@
 
 #include <minicpmo.h>
 #include <minicpmo_audio.h>
+#include <minicpmo_chat.h>
 #include <minicpmo_duplex.h>
 #include <minicpmo_session_state.h>
 #include <minicpmo_speech.h>
