@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "core/quantize.h"
+#include "include/minicpmo_memory.h"
 
 namespace minicpmo::api {
 
@@ -96,6 +97,27 @@ Messages to_messages(const minicpmo_message* messages, size_t n_message) {
     return all;
 }
 
+LoadOptions to_load_options(const minicpmo_model_params* params) {
+    const auto chosen = params_or_default(params, default_model_params(), "model_params");
+    constexpr int32_t kModules = MINICPMO_MODULE_VISION | MINICPMO_MODULE_AUDIO | MINICPMO_MODULE_SPEECH;
+    check<ArgumentError>((chosen.left_out & ~kModules) == 0,
+                         "[api] expected modules of 0 to {}, got {} (left_out)", kModules, chosen.left_out);
+    LoadOptions options;
+    options.backend.device = &not_null(chosen.device, "device");
+    options.backend.n_threads = chosen.n_threads;
+    for (const char* const& part : checked_span(chosen.parts, chosen.n_part, "parts"))
+        options.parts.push_back(to_path(part));
+    options.max_sessions = chosen.max_sessions;
+    options.batches_sessions = chosen.batches_sessions != 0;
+    options.modules.vision = (chosen.left_out & MINICPMO_MODULE_VISION) == 0;
+    options.modules.audio = (chosen.left_out & MINICPMO_MODULE_AUDIO) == 0;
+    options.modules.speech = (chosen.left_out & MINICPMO_MODULE_SPEECH) == 0;
+    options.n_ctx = chosen.n_ctx;
+    options.checks_memory = chosen.ignores_memory == 0;
+    options.media_cache_bytes = chosen.media_cache_bytes;
+    return options;
+}
+
 std::optional<ggml_type> to_cache_type(const char* name) {
     const std::string_view wanted = &not_null(name, "cache_type");
     if (wanted == "auto") return std::nullopt;
@@ -130,6 +152,14 @@ GenerateOptions to_generate_options(const minicpmo_generate_params& params) {
                          "[api] expected draft_tokens of 0 to {}, got {}", kMostDrafted, params.draft_tokens);
     options.n_draft = static_cast<int>(params.draft_tokens);
     return options;
+}
+
+minicpmo_model_params default_model_params() {
+    minicpmo_model_params params = {};
+    params.struct_size = sizeof(params);
+    params.device = "auto";
+    params.media_cache_bytes = kMediaCacheBytes;
+    return params;
 }
 
 minicpmo_prefill_params default_prefill_params() {

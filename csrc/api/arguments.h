@@ -96,11 +96,13 @@ struct Messages {
     std::deque<Image> copies;
 };
 Messages to_messages(const minicpmo_message* messages, size_t n_message);
+LoadOptions to_load_options(const minicpmo_model_params* params);  // or the defaults for null
 std::optional<ggml_type> to_cache_type(const char* name);
 PromptOptions to_prompt_options(const minicpmo_prefill_params& params);
 SessionOptions to_session_options(const minicpmo_session_params& params);
 GenerateOptions to_generate_options(const minicpmo_generate_params& params);
 
+minicpmo_model_params default_model_params();
 minicpmo_prefill_params default_prefill_params();
 minicpmo_session_params default_session_params();
 minicpmo_generate_params default_generate_params();

@@ -8,14 +8,6 @@
 using namespace minicpmo;
 using namespace minicpmo::api;
 
-namespace {
-
-minicpmo_model_params default_model_params() {
-    return {sizeof(minicpmo_model_params), "auto", 0, nullptr, 0, 0, 0, kMediaCacheBytes};
-}
-
-}  // namespace
-
 // --- the library ---
 
 const char* minicpmo_version(void) { return MINICPMO_VERSION; }
@@ -40,17 +32,8 @@ minicpmo_status minicpmo_model_load(const char* path, const minicpmo_model_param
                                     minicpmo_model** model) {
     return guard([&] {
         minicpmo_model*& out = not_null(model, "model");
-        const auto chosen = params_or_default(params, default_model_params(), "model_params");
-        LoadOptions options;
-        options.backend.device = &not_null(chosen.device, "device");
-        options.backend.n_threads = chosen.n_threads;
-        for (const char* const& part : checked_span(chosen.parts, chosen.n_part, "parts"))
-            options.parts.push_back(to_path(part));
-        options.max_sessions = chosen.max_sessions;
-        options.batches_sessions = chosen.batches_sessions != 0;
-        options.media_cache_bytes = chosen.media_cache_bytes;
         auto loaded = std::make_unique<minicpmo_model>();
-        loaded->model = Model::load(to_path(path), options);
+        loaded->model = Model::load(to_path(path), to_load_options(params));
         loaded->name = utf8_lossy(loaded->model->config().name);
         loaded->device = loaded->model->backend()->name();
         out = loaded.release();

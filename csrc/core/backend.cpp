@@ -3,6 +3,7 @@
 #include <ggml-cpu.h>
 
 #include <algorithm>
+#include <limits>
 #include <mutex>
 #include <thread>
 
@@ -73,6 +74,13 @@ Backend::Backend(const BackendOptions& options) {
 }
 
 std::string Backend::name() const { return ggml_backend_dev_name(device_); }
+
+uint64_t Backend::free_device_bytes() const {
+    size_t n_free = 0;
+    size_t n_all = 0;
+    ggml_backend_dev_memory(device_, &n_free, &n_all);
+    return n_all > 0 ? n_free : std::numeric_limits<uint64_t>::max();
+}
 
 ggml_backend_buffer_type_t Backend::weight_buffer_type() const {
     return ggml_backend_dev_buffer_type(device_);

@@ -5,6 +5,7 @@
 #include <ggml-backend.h>
 #include <ggml-cpp.h>
 
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -23,6 +24,7 @@ public:
     bool is_cpu() const { return device_ == cpu_device_; }
     std::string name() const;
     int n_threads() const { return n_threads_; }
+    uint64_t free_device_bytes() const;  // as the device says; the largest number if it does not say
     ggml_backend_buffer_type_t weight_buffer_type() const;  // where weights and caches live
     // Fresh compute handles: the device first, the CPU last (ggml_backend_sched wants it so).
     std::vector<ggml_backend_ptr> make_handles() const;

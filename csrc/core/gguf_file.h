@@ -20,6 +20,7 @@ namespace minicpmo {
 struct MemoryRegion {
     std::span<const std::byte> bytes;
     std::shared_ptr<const void> owner;
+    bool is_file = true;  // its pages can be dropped and read again
 };
 
 class GgufFile {

@@ -65,6 +65,15 @@ void GraphRunner::read(const std::string& output, std::span<float> dst) const {
     ggml_backend_tensor_get(tensor, dst.data(), 0, dst.size_bytes());
 }
 
+size_t GraphRunner::n_bytes() const {
+    size_t n = 0;
+    for (int i = 0; i < ggml_backend_sched_get_n_backends(scheduler_.get()); ++i) {
+        n += ggml_backend_sched_get_buffer_size(scheduler_.get(),
+                                                ggml_backend_sched_get_backend(scheduler_.get(), i));
+    }
+    return n;
+}
+
 Workspace::Workspace(std::shared_ptr<const Backend> backend)
     : backend_(std::move(backend)), handles_(backend_->make_handles()) {
     ggml_backend_cpu_set_abort_callback(
@@ -74,6 +83,11 @@ Workspace::Workspace(std::shared_ptr<const Backend> backend)
 
 GraphRunner& Workspace::runner(const std::string& component, size_t max_nodes) {
     return runners_.try_emplace(component, handles_, max_nodes, backend_->is_cpu()).first->second;
+}
+
+size_t Workspace::scratch_bytes(const std::string& component) const {
+    const auto found = runners_.find(component);
+    return found == runners_.end() ? 0 : found->second.n_bytes();
 }
 
 void Workspace::release(const std::string& component) { runners_.erase(component); }

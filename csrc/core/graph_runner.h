@@ -31,6 +31,7 @@ public:
     void set(const std::string& input, std::span<const ggml_fp16_t> values);
     void compute();                                                    // throws InterruptedError
     void read(const std::string& output, std::span<float> dst) const;  // sizes must match
+    size_t n_bytes() const;  // of its scratch memory, on all devices
 
 private:
     void set_bytes(const std::string& input, const void* data, size_t n_bytes);
@@ -49,6 +50,7 @@ public:
     GraphRunner& runner(const std::string& component, size_t max_nodes);  // made on first use
     void release(const std::string& component);                           // gives its scratch memory back
     void release_all() { runners_.clear(); }
+    size_t scratch_bytes(const std::string& component) const;             // that it holds now
     const Backend& backend() const { return *backend_; }
 
     void interrupt() noexcept { interrupted_ = true; }  // the running graph stops at its next node

@@ -10,6 +10,12 @@ namespace minicpmo {
 namespace {
 
 constexpr int kFirstCapacity = 512;  // cells; doubles from there
+constexpr int kStep = 256;           // capacities are multiples of it
+
+uint64_t bytes_of(const KvShape& shape, int64_t n_cell) {
+    const size_t cell = ggml_row_size(shape.type, int64_t{shape.d_head} * shape.n_head_kv);
+    return 2 * static_cast<uint64_t>(shape.n_layer) * cell * static_cast<uint64_t>(n_cell);
+}
 
 // Unique over all caches, so that a graph built for one is never run on another.
 int64_t next_generation() {
@@ -26,6 +32,10 @@ uint64_t next_cell_name() {
 
 KvCache::KvCache(const KvShape& shape, std::shared_ptr<const Backend> backend)
     : shape_(shape), backend_(std::move(backend)) {
+    check_shape(shape);
+}
+
+void KvCache::check_shape(const KvShape& shape) {
     const ggml_type type = shape.type;
     check<ArgumentError>(
         type == GGML_TYPE_F32 || type == GGML_TYPE_F16 || type == GGML_TYPE_BF16 || type == GGML_TYPE_Q8_0,
@@ -34,6 +44,16 @@ KvCache::KvCache(const KvShape& shape, std::shared_ptr<const Backend> backend)
                          "[kv cache] expected d_head to be a multiple of {} for {}, got {}",
                          ggml_blck_size(type), ggml_type_name(type), shape.d_head);
     check<ArgumentError>(shape.n_ctx > 0, "[kv cache] expected n_ctx > 0, got {}", shape.n_ctx);
+}
+
+uint64_t KvCache::full_bytes(const KvShape& shape) { return bytes_of(shape, GGML_PAD(shape.n_ctx, kStep)); }
+
+uint64_t KvCache::growing_bytes(const KvShape& shape) {
+    int64_t before = 0;
+    for (int64_t cells = kFirstCapacity; cells < GGML_PAD(int64_t{shape.n_ctx}, kStep); cells *= 2)
+        before = cells;
+    const int64_t n_tensor = 2 * int64_t{shape.n_layer};
+    return bytes_of(shape, before) + bytes_of(shape, before) / static_cast<uint64_t>(n_tensor);
 }
 
 size_t KvCache::n_bytes() const { return buffer_ ? ggml_backend_buffer_get_size(buffer_.get()) : 0; }
@@ -46,7 +66,7 @@ void KvCache::reserve(int n) {
     if (needed <= capacity_) return;
     int64_t capacity = std::max(capacity_, kFirstCapacity);
     while (capacity < needed) capacity *= 2;
-    grow(static_cast<int>(std::min<int64_t>(capacity, GGML_PAD(shape_.n_ctx, 256))));
+    grow(static_cast<int>(std::min<int64_t>(capacity, GGML_PAD(shape_.n_ctx, kStep))));
 }
 
 void KvCache::truncate(int n) {

@@ -26,6 +26,12 @@ class KvCache {
 public:
     KvCache(const KvShape& shape, std::shared_ptr<const Backend> backend);
 
+    static void check_shape(const KvShape& shape);  // throws ArgumentError as the constructor does
+    // What a full one takes, and for a moment beside it: what it grows from, and one tensor that is on its
+    // way.
+    static uint64_t full_bytes(const KvShape& shape);
+    static uint64_t growing_bytes(const KvShape& shape);
+
     const KvShape& shape() const { return shape_; }
     int length() const { return length_; }      // cells in use; the next token's position
     int capacity() const { return capacity_; }  // cells that have memory now

@@ -111,6 +111,10 @@ Weights::Weights(std::shared_ptr<const GgufFile> file, const Backend& backend) :
     }
 }
 
+bool Weights::stays_in_place(const TensorInfo& info) {
+    return reinterpret_cast<uintptr_t>(info.data.data()) % kTensorAlignment == 0;
+}
+
 void Weights::map_tensors() {
     std::vector<ggml_backend_buffer_t> by_region;
     for (const MemoryRegion& region : file_->regions()) {
@@ -120,11 +124,8 @@ void Weights::map_tensors() {
         by_region.push_back(buffers_.back().get());
     }
     size_t n_copied = 0;
-    const auto is_aligned = [](const TensorInfo& info) {
-        return reinterpret_cast<uintptr_t>(info.data.data()) % kTensorAlignment == 0;
-    };
     for (const TensorInfo& info : file_->tensors()) {
-        if (!is_aligned(info)) n_copied += GGML_PAD(info.data.size(), kTensorAlignment);
+        if (!stays_in_place(info)) n_copied += GGML_PAD(info.data.size(), kTensorAlignment);
     }
     size_t copy_offset = 0;
     ggml_backend_buffer_t copies = nullptr;
@@ -136,7 +137,7 @@ void Weights::map_tensors() {
     }
     for (const TensorInfo& info : file_->tensors()) {
         const Tensor tensor = entries_.at(info.name).tensor;
-        if (is_aligned(info)) {
+        if (stays_in_place(info)) {
             ggml_backend_tensor_alloc(by_region[info.region], tensor,
                                       const_cast<std::byte*>(info.data.data()));
         } else {

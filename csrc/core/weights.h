@@ -48,6 +48,9 @@ public:
     // On the CPU tensors stay in the file's mapping (no copy); on a GPU they are uploaded.
     Weights(std::shared_ptr<const GgufFile> file, const Backend& backend);
 
+    // Whether the CPU reads this tensor where it lies, in the file.
+    static bool stays_in_place(const TensorInfo& info);
+
     WeightScope root() { return {this, ""}; }
     std::vector<std::string> unused() const;  // tensors that nobody asked for
     const GgufFile& file() const { return *file_; }

@@ -9,11 +9,8 @@ namespace minicpmo {
 namespace {
 
 KvShape kv_shape(const Model& model, const ContextOptions& options) {
-    const int n_ctx_train = model.config().llm.n_ctx_train;
-    check<ArgumentError>(options.n_ctx >= 0 && options.n_ctx <= n_ctx_train,
-                         "[session] expected n_ctx of 0 to {}, got {}", n_ctx_train, options.n_ctx);
-    const int n_ctx = options.n_ctx > 0 ? options.n_ctx : n_ctx_train;
-    return model.decoder().kv_shape(n_ctx, options.kv_type.value_or(default_kv_type(model.config())));
+    const ggml_type type = options.kv_type.value_or(default_kv_type(model.config()));
+    return model.decoder().kv_shape(model.n_ctx(options.n_ctx, type), type);
 }
 
 }  // namespace

@@ -15,7 +15,7 @@
 namespace minicpmo {
 
 struct ContextOptions {
-    int n_ctx = 0;                     // most tokens; 0: what the model was trained for
+    int n_ctx = 0;                     // most tokens; 0: what the model was loaded for
     std::optional<ggml_type> kv_type;  // default_kv_type if absent
 };
 

@@ -69,6 +69,8 @@ SpeechFlowConfig read_flow_config(const GgufFile& file) {
     c.chunk_codes = keys.integer("chunk_tokens", 1, Flow::kMaxFrames);
     c.silence_code = keys.integer("silence_token", 0, n.n_code - 1);
     c.temperature = keys.number("temperature", 0.0, 100.0);
+    const TensorInfo* codes = file.find_tensor("t2w.input_embd.weight");
+    if (codes != nullptr && codes->type == GGML_TYPE_F32) c.cache_value_bytes = 4;
     return c;
 }
 

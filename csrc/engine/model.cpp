@@ -19,16 +19,47 @@ Head bind_head(const LlmConfig& llm, const TokenEmbedding& embedding, const Weig
     return head;
 }
 
+MemoryPlanner make_planner(const GgufFile& file, const ModelConfig& config, const Backend& backend,
+                           const LoadOptions& options) {
+    const MachineMemory available = options.available ? *options.available : available_memory(backend);
+    return {file, config, backend.is_cpu(), available, options.max_sessions};
+}
+
+MemoryPlan make_plan(const MemoryPlanner& planner, const LlmConfig& llm, const LoadOptions& options,
+                     ggml_type kv_type) {
+    check<ArgumentError>(options.n_ctx >= 0 && options.n_ctx <= llm.n_ctx_train,
+                         "[model] expected n_ctx of 0 to {}, got {}", llm.n_ctx_train, options.n_ctx);
+    if (options.n_ctx > 0) return planner.plan(options.n_ctx, kv_type);
+    return options.checks_memory ? planner.plan_most(kv_type) : planner.plan(llm.n_ctx_train, kv_type);
+}
+
+MemoryPlan checked(MemoryPlan plan, bool checks_memory) {
+    if (checks_memory) MemoryPlanner::check_fit(plan);
+    return plan;
+}
+
 }  // namespace
 
 std::shared_ptr<const Model> Model::load(const std::filesystem::path& path, const LoadOptions& options) {
-    return std::shared_ptr<const Model>(
-        new Model(open_model(path, options.parts, options.looks_around), options));
+    const auto file = open_model(path, options.parts, options.looks_around, options.modules);
+    return std::shared_ptr<const Model>(new Model(file, options));
+}
+
+MemoryPlan Model::plan_memory(const std::filesystem::path& path, const LoadOptions& options) {
+    const auto file = open_model(path, options.parts, options.looks_around, options.modules);
+    const ModelConfig config = read_model_config(*file);
+    const MemoryPlanner planner = make_planner(*file, config, Backend(options.backend), options);
+    return make_plan(planner, config.llm, options, options.kv_type.value_or(default_kv_type(config)));
 }
 
 Model::Model(std::shared_ptr<const GgufFile> file, const LoadOptions& options)
     : backend_(std::make_shared<const Backend>(options.backend)),
       config_(read_model_config(*file)),
+      modules_(options.modules),
+      checks_memory_(options.checks_memory),
+      kv_type_(options.kv_type.value_or(default_kv_type(config_))),
+      planner_(make_planner(*file, config_, *backend_, options)),
+      plan_(checked(make_plan(planner_, config_.llm, options, kv_type_), checks_memory_)),
       tokenizer_(read_vocabulary(*file)),
       weights_(std::make_unique<Weights>(file, *backend_)),
       decoder_(config_.llm.decoder, weights_->root()),
@@ -65,6 +96,20 @@ Model::Model(std::shared_ptr<const GgufFile> file, const LoadOptions& options)
     for (const std::string& name : weights_->unused()) log(LogLevel::debug, "unused tensor " + name);
 }
 
+int Model::n_ctx(int wanted, ggml_type kv_type) const {
+    const int most = config_.llm.n_ctx_train;
+    check<ArgumentError>(wanted >= 0 && wanted <= most, "[session] expected n_ctx of 0 to {}, got {}", most,
+                         wanted);
+    if (wanted > 0) {
+        if (checks_memory_) MemoryPlanner::check_fit(planner_.plan(wanted, kv_type));
+        return wanted;
+    }
+    if (kv_type == kv_type_ || !checks_memory_) return plan_.n_ctx;
+    const MemoryPlan plan = planner_.plan_most(kv_type);
+    MemoryPlanner::check_fit(plan);
+    return std::min(plan.n_ctx, plan_.n_ctx);
+}
+
 std::shared_ptr<const void> Model::admit() const {
     const int n_before = n_session_->fetch_add(1);
     std::shared_ptr<const void> place(nullptr, [count = n_session_](const void*) { --*count; });
@@ -75,23 +120,22 @@ std::shared_ptr<const void> Model::admit() const {
 }
 
 const VisionEncoder& Model::vision() const {
-    check<UnsupportedModelError>(
-        vision_.has_value(), "[model] expected a model that sees, got one with a language model only ({})",
-        config_.name);
+    check<UnsupportedModelError>(vision_.has_value(), "[model] expected a model that sees, got one {} ({})",
+                                 modules_.vision ? "with a language model only" : "loaded without vision",
+                                 config_.name);
     return *vision_;
 }
 
 const AudioEncoder& Model::audio() const {
-    check<UnsupportedModelError>(audio_.has_value(),
-                                 "[model] expected a model that hears, got one without an audio encoder ({})",
+    check<UnsupportedModelError>(audio_.has_value(), "[model] expected a model that hears, got one {} ({})",
+                                 modules_.audio ? "without an audio encoder" : "loaded without audio",
                                  config_.name);
     return *audio_;
 }
 
 const SpeechModel& Model::speech() const {
-    check<UnsupportedModelError>(speech_.has_value(),
-                                 "[model] expected a model that speaks, got one without a voice ({})",
-                                 config_.name);
+    check<UnsupportedModelError>(speech_.has_value(), "[model] expected a model that speaks, got one {} ({})",
+                                 modules_.speech ? "without a voice" : "loaded without speech", config_.name);
     return *speech_;
 }
 

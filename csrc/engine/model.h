@@ -9,8 +9,10 @@
 
 #include "engine/decode_batcher.h"
 #include "engine/media_cache.h"
+#include "engine/memory_plan.h"
 #include "engine/model_config.h"
 #include "engine/speech_model.h"
+#include "layouts/module_choice.h"
 #include "models/audio_encoder.h"
 #include "models/vision_encoder.h"
 
@@ -27,13 +29,23 @@ struct LoadOptions {
     // rounding then depends on who else answers.
     bool batches_sessions = false;
     size_t media_cache_bytes = kMediaCacheBytes;  // of embeddings that are kept; 0: none
+    ModuleChoice modules = {};  // what else a run needs; the rest is as if the file did not have it
+    // What memory is planned for: most tokens of each conversation, which is also what sessions have that ask
+    // for none. 0: what the model was trained for, or what fits.
+    int n_ctx = 0;
+    std::optional<ggml_type> kv_type = {};        // default_kv_type if absent
+    bool checks_memory = true;                    // false: what does not fit is tried all the same
+    std::optional<MachineMemory> available = {};  // the machine's if absent
 };
 
 class Model {
 public:
-    // `path`: a file or a folder, as open_model takes it.
+    // `path`: a file or a folder, as open_model takes it. Throws OutOfMemoryError, before weights are read,
+    // when what has to be allocated does not fit.
     static std::shared_ptr<const Model> load(const std::filesystem::path& path,
                                              const LoadOptions& options = {});
+    // What load() with the same options would plan, whether it fits or not.
+    static MemoryPlan plan_memory(const std::filesystem::path& path, const LoadOptions& options = {});
 
     const ModelConfig& config() const { return config_; }
     const Tokenizer& tokenizer() const { return tokenizer_; }
@@ -50,6 +62,10 @@ public:
     MediaCache& media_cache() const { return *media_cache_; }
     // Counts a conversation for as long as it is held. Throws SessionLimitError beyond max_sessions.
     std::shared_ptr<const void> admit() const;
+    const MemoryPlan& memory_plan() const { return plan_; }
+    // Tokens of a conversation that asks for so many, 0 for no number. Throws ArgumentError beyond what the
+    // model was trained for, OutOfMemoryError if they do not fit.
+    int n_ctx(int wanted, ggml_type kv_type) const;
     size_t file_bytes() const { return weights_->file().n_bytes(); }
 
     // Ids and given rows through a fresh context, n_batch at a time.
@@ -65,6 +81,11 @@ private:
     // Components hold tensors of weights_, so it comes before them.
     std::shared_ptr<const Backend> backend_;
     ModelConfig config_;
+    ModuleChoice modules_;
+    bool checks_memory_ = true;
+    ggml_type kv_type_ = GGML_TYPE_F16;
+    MemoryPlanner planner_;
+    MemoryPlan plan_;
     Tokenizer tokenizer_;
     std::unique_ptr<Weights> weights_;
     Decoder decoder_;

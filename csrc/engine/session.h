@@ -27,7 +27,7 @@ struct RoundWindow {
 };
 
 struct SessionOptions {
-    int n_ctx = 0;                     // most tokens of the conversation; 0: what the model was trained for
+    int n_ctx = 0;                     // most tokens of the conversation; 0: what the model was loaded for
     std::optional<ggml_type> kv_type;  // default_kv_type if absent
     std::optional<RoundWindow> window = {};  // absent: the context fills up
 };

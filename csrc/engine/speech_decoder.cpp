@@ -12,10 +12,6 @@ namespace minicpmo {
 
 namespace {
 
-// NOTE: the reference draws the excitation's noise anew for every call, or reads a table of 300 s; a table of
-// 10 s, at 24 kHz, repeats no sooner than an ear forgets it.
-constexpr size_t kNoiseSamples = 240000;
-
 // Box and Muller, A note on the generation of random normal deviates, 1958.
 std::vector<float> normal_noise(size_t n, float deviation, Rng rng) {
     std::vector<float> noise(n);
@@ -35,7 +31,7 @@ std::vector<float> uniform_noise(size_t n, Rng rng) {
 }
 
 std::vector<float> excitation_noise(const VocoderConfig& config, uint64_t seed) {
-    const size_t n = kNoiseSamples * static_cast<size_t>(config.source.n_harmonic);
+    const size_t n = SpeechDecoder::kNoiseSamples * static_cast<size_t>(config.source.n_harmonic);
     const Rng rng{seed ^ 0x5EEDC0DEULL, 0};
     return config.is_causal() ? uniform_noise(n, rng) : normal_noise(n, 1.0F, rng);
 }

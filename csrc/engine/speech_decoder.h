@@ -21,6 +21,10 @@ struct SpeechDecoderOptions {
 
 class SpeechDecoder {
 public:
+    // NOTE: the reference draws the excitation's noise anew for every call, or reads a table of 300 s; a
+    // table of 10 s, at 24 kHz, repeats no sooner than an ear forgets it.
+    static constexpr size_t kNoiseSamples = 240000;
+
     // Hears the voice once, which takes about as long as speaking for its length does.
     SpeechDecoder(std::shared_ptr<const Model> model, const Voice& voice,
                   const SpeechDecoderOptions& options);

@@ -19,6 +19,10 @@ std::optional<Vocoder> bind_vocoder(const GgufFile& file, VocoderKind kind, cons
 
 bool SpeechModel::is_in(const GgufFile& file) { return file.find_tensor("tts.emb_code.weight") != nullptr; }
 
+bool SpeechModel::can_clone(const GgufFile& file) {
+    return file.find_tensor("s3.conv1.weight") != nullptr && file.find_tensor("spk.dense.weight") != nullptr;
+}
+
 SpeechModel::SpeechModel(const GgufFile& file, int n_embd_llm, const WeightScope& root)
     : tts_config_(read_tts_config(file, n_embd_llm)),
       flow_config_(read_flow_config(file)),
@@ -34,9 +38,7 @@ SpeechModel::SpeechModel(const GgufFile& file, int n_embd_llm, const WeightScope
     check<ModelFileError>(tts_.end_code() <= flow_config_.network.n_code,
                           "[speech] expected at most {} speech codes, got {} ({})",
                           flow_config_.network.n_code, tts_.end_code(), file.path().string());
-    if (file.find_tensor("s3.conv1.weight") != nullptr && file.find_tensor("spk.dense.weight") != nullptr) {
-        voice_encoder_.emplace(read_voice_config(file), root);
-    }
+    if (can_clone(file)) voice_encoder_.emplace(read_voice_config(file), root);
     for (const Voice& voice : voices_) check_voice(voice, voice_shape_);
 }
 

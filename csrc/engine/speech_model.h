@@ -18,6 +18,7 @@ namespace minicpmo {
 class SpeechModel {
 public:
     static bool is_in(const GgufFile& file);  // a file without speech has no tts.* tensors
+    static bool can_clone(const GgufFile& file);
     SpeechModel(const GgufFile& file, int n_embd_llm, const WeightScope& root);
 
     const TtsConfig& tts_config() const { return tts_config_; }

@@ -58,7 +58,6 @@ typedef struct minicpmo_model minicpmo_model;      // immutable, shared by its s
 typedef struct minicpmo_session minicpmo_session;  // one conversation
 
 // --- the library ---
-
 // "major.minor.patch". Any thread; the text is static.
 MINICPMO_API const char* minicpmo_version(void);
 
@@ -71,7 +70,6 @@ MINICPMO_API const char* minicpmo_last_error(void);
 MINICPMO_API minicpmo_status minicpmo_devices(char* buffer, size_t n_buffer, size_t* n_byte);
 
 // --- models ---
-
 typedef struct minicpmo_model_params {
     size_t struct_size;
     const char* device;  // "auto": the first GPU, else the CPU; "cpu"; or a name that minicpmo_devices lists
@@ -81,6 +79,9 @@ typedef struct minicpmo_model_params {
     int32_t max_sessions;        // conversations at a time; 0: any number. From here on not in all versions
     int32_t batches_sessions;    // not 0: tokens of several at a time: faster, rounded by who else answers
     uint64_t media_cache_bytes;  // of embeddings kept for pictures and sounds that come again; 0: none. Newer
+    int32_t n_ctx;           // tokens of a conversation to have memory for; 0: the model's own, or what fits
+    int32_t left_out;        // modules that are not loaded: 0, or bits of minicpmo_memory.h
+    int32_t ignores_memory;  // not 0: what does not fit is tried all the same
 } minicpmo_model_params;
 
 typedef struct minicpmo_model_info {
@@ -122,10 +123,9 @@ MINICPMO_API minicpmo_status minicpmo_detokenize(const minicpmo_model* model, co
                                                  size_t* n_byte);
 
 // --- sessions ---
-
 typedef struct minicpmo_session_params {
     size_t struct_size;
-    int32_t n_ctx;           // most tokens of the conversation; 0: what the model was trained for
+    int32_t n_ctx;           // most tokens of the conversation; 0: what the model was loaded for
     const char* cache_type;  // "f32", "f16", "bf16", "q8_0"; "auto": f32 for f32 weights, else f16
 } minicpmo_session_params;
 

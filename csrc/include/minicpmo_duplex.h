@@ -37,7 +37,7 @@ typedef enum {
 
 typedef struct minicpmo_duplex_params {
     size_t struct_size;
-    int32_t n_ctx;                    // most tokens; 0: what the model was trained for
+    int32_t n_ctx;                    // most tokens; 0: what the model was loaded for
     const char* cache_type;           // as of minicpmo_session_params
     int32_t window;                   // a minicpmo_window; the fields of other kinds are not read
     int32_t window_high, window_low;  // tokens

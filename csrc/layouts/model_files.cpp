@@ -10,6 +10,7 @@
 #include "layouts/adapters.h"
 #include "layouts/file_kind.h"
 #include "layouts/file_search.h"
+#include "layouts/module_choice.h"
 
 namespace minicpmo {
 
@@ -61,6 +62,7 @@ std::vector<Part> look_around(const fs::path& folder) {
 struct Candidates {
     Part llm;
     std::vector<Part> others;
+    ModuleChoice choice = {};
     bool is_exact = false;  // somebody named them: each must be of use
 };
 
@@ -73,26 +75,26 @@ Part only_llm(const std::vector<Part>& parts, const std::string& where) {
     return models.front();
 }
 
-Candidates in_folder(const fs::path& folder) {
+Candidates in_folder(const fs::path& folder, const ModuleChoice& choice) {
     const std::vector<Part> parts = look_around(folder);
-    return {only_llm(parts, utf8_path(folder)), parts};
+    return {only_llm(parts, utf8_path(folder)), parts, choice};
 }
 
 // Beside a part that is no language model, or one folder up: published sets have folders inside.
-Candidates around_part(const Part& part) {
+Candidates around_part(const Part& part, const ModuleChoice& choice) {
     const fs::path folder = fs::absolute(part.file->path()).parent_path();
     for (const fs::path& place : {folder, folder.parent_path()}) {
         std::vector<Part> parts = look_around(place);
         if (of_kind(parts, FileKind::model).empty() && of_kind(parts, FileKind::llm).empty()) continue;
         std::erase_if(parts, [&](const Part& other) { return other.kind == part.kind; });
         parts.push_back(part);
-        return {only_llm(parts, utf8_path(place)), parts};
+        return {only_llm(parts, utf8_path(place)), parts, choice};
     }
     fail<ModelFileError>("[files] expected a language model beside {}, got none ({})", title(part.kind),
                          utf8_path(part.file->path()));
 }
 
-Candidates named(const Part& main, std::span<const fs::path> paths) {
+Candidates named(const Part& main, std::span<const fs::path> paths, const ModuleChoice& choice) {
     std::vector<Part> parts = {main};
     for (const fs::path& path : paths) {
         std::error_code ignored;
@@ -105,7 +107,7 @@ Candidates named(const Part& main, std::span<const fs::path> paths) {
     const std::vector<Part> unknown = of_kind(parts, FileKind::other);
     check<UnsupportedModelError>(unknown.empty(), "[files] expected files of known layouts, got {}",
                                  names_of(unknown));
-    return {only_llm(parts, utf8_path(main.file->path())), parts, true};
+    return {only_llm(parts, utf8_path(main.file->path())), parts, choice, true};
 }
 
 // Chooses among the candidates and joins them.
@@ -115,10 +117,11 @@ public:
         : candidates_(candidates), llm_(read_llm_traits(*candidates.llm.file)) {}
 
     FilePtr build() const {
-        const FilePtr vision = choose(FileKind::vision, is_vision_for);
-        const FilePtr audio = choose(FileKind::audio, is_audio_for);
+        const ModuleChoice& wanted = candidates_.choice;
+        const FilePtr vision = wanted.vision ? choose(FileKind::vision, is_vision_for) : nullptr;
+        const FilePtr audio = wanted.audio ? choose(FileKind::audio, is_audio_for) : nullptr;
         const FilePtr supplement = choose(FileKind::supplement, is_supplement_for);
-        const std::optional<Speech> speech = find_speech();
+        const std::optional<Speech> speech = wanted.speech ? find_speech() : std::nullopt;
         const GgufFile& llm = *candidates_.llm.file;
         if (!vision && !audio && !speech && !supplement) return candidates_.llm.file;
         Container container(llm);
@@ -191,15 +194,19 @@ private:
 
 }  // namespace
 
-FilePtr open_model(const fs::path& path, std::span<const fs::path> parts, bool looks_around) {
+FilePtr open_model(const fs::path& path, std::span<const fs::path> parts, bool looks_around,
+                   const ModuleChoice& choice) {
+    const auto join = [&](const Candidates& candidates) {
+        return restricted(Assembly(candidates).build(), choice);
+    };
     std::error_code ignored;
     const bool is_exact = !parts.empty() || !looks_around;
-    if (!is_exact && fs::is_directory(path, ignored)) return Assembly(in_folder(path)).build();
+    if (!is_exact && fs::is_directory(path, ignored)) return join(in_folder(path, choice));
     const Part main = open_part(path);
-    if (is_exact) return Assembly(named(main, parts)).build();
-    if (main.kind == FileKind::model || main.kind == FileKind::other) return main.file;
-    if (main.kind != FileKind::llm) return Assembly(around_part(main)).build();
-    return Assembly({main, look_around(path.parent_path())}).build();
+    if (is_exact) return join(named(main, parts, choice));
+    if (main.kind == FileKind::model || main.kind == FileKind::other) return restricted(main.file, choice);
+    if (main.kind != FileKind::llm) return join(around_part(main, choice));
+    return join({main, look_around(path.parent_path()), choice});
 }
 
 }  // namespace minicpmo

@@ -19,7 +19,7 @@ struct Memory {
     explicit Memory(size_t n_byte)
         : lines(std::make_shared<std::vector<Line>>((n_byte + sizeof(Line) - 1) / sizeof(Line))),
           bytes(reinterpret_cast<std::byte*>(lines->data()), n_byte) {}
-    MemoryRegion region() const { return {bytes, lines}; }
+    MemoryRegion region() const { return {bytes, lines, false}; }
 
     std::shared_ptr<std::vector<Line>> lines;
     std::span<std::byte> bytes;

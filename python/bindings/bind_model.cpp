@@ -4,6 +4,7 @@
 #include "bindings.h"
 #include "engine/model.h"
 #include "engine/prompt_reader.h"
+#include "load_options.h"
 
 namespace minicpmo::bindings {
 
@@ -167,20 +168,24 @@ void bind_model(py::module_& m) {
             "load",
             [](const std::string& path, const std::vector<std::string>& parts, bool looks_around,
                const std::string& device, int n_threads, int max_sessions, bool batches_sessions,
-               size_t media_cache_bytes) {
-                LoadOptions options{.backend = {device, n_threads}};
-                options.parts.assign(parts.begin(), parts.end());
+               const std::optional<std::vector<std::string>>& modules, int n_ctx,
+               const std::optional<std::string>& kv_type, bool checks_memory,
+               std::optional<uint64_t> available, size_t media_cache_bytes) {
+                LoadOptions options = to_load_options(parts, device, n_threads, max_sessions,
+                                                      {modules, n_ctx, kv_type, checks_memory, available});
                 options.looks_around = looks_around;
-                options.max_sessions = max_sessions;
                 options.batches_sessions = batches_sessions;
                 options.media_cache_bytes = media_cache_bytes;
                 return std::const_pointer_cast<Model>(Model::load(path, options));
             },
             py::arg("path"), py::kw_only(), py::arg("parts") = std::vector<std::string>{},
             py::arg("looks_around") = true, py::arg("device") = "auto", py::arg("n_threads") = 0,
-            py::arg("max_sessions") = 0, py::arg("batches_sessions") = false,
-            py::arg("media_cache_bytes") = kMediaCacheBytes, py::call_guard<py::gil_scoped_release>(),
-            "Opens and checks a GGUF file, or a set of them; raises ModelFileError.")
+            py::arg("max_sessions") = 0, py::arg("batches_sessions") = false, py::arg("modules") = py::none(),
+            py::arg("n_ctx") = 0, py::arg("kv_type") = py::none(), py::arg("checks_memory") = true,
+            py::arg("available") = py::none(), py::arg("media_cache_bytes") = kMediaCacheBytes,
+            py::call_guard<py::gil_scoped_release>(),
+            "Opens and checks a GGUF file, or a set of them; raises ModelFileError, and MemoryError for what "
+            "does not fit.")
         .def("describe", &describe, "The facts of the file as a dict.")
         .def(
             "tokenize",

@@ -6,6 +6,7 @@
 namespace minicpmo::bindings {
 
 void bind_tokenizer(pybind11::module_& m);
+void bind_memory(pybind11::module_& m);
 void bind_model(pybind11::module_& m);
 void bind_audio(pybind11::module_& m);
 void bind_tts(pybind11::module_& m);

@@ -50,6 +50,7 @@ PYBIND11_MODULE(_core, m) {
     m.def("devices", &Backend::devices, "Names that `device` accepts beside \"auto\" and \"cpu\".");
     bindings::bind_tokenizer(m);
     bindings::bind_model(m);
+    bindings::bind_memory(m);
     bindings::bind_audio(m);
     bindings::bind_session(m);
     bindings::bind_voice(m);

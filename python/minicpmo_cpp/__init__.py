@@ -19,6 +19,7 @@ from minicpmo_cpp.answer import Answer
 from minicpmo_cpp.audio_stream import AudioStream
 from minicpmo_cpp.duplex import DuplexChunk, DuplexSession, DuplexSnapshot, UnitTimings
 from minicpmo_cpp.hub.error import HubError
+from minicpmo_cpp.memory_plan import MemoryNeed, MemoryPlan, plan_memory
 from minicpmo_cpp.messages import system_prompt
 from minicpmo_cpp.model import Model
 from minicpmo_cpp.session import Session, SessionSnapshot
@@ -33,10 +34,11 @@ if TYPE_CHECKING:
 # fmt: off
 __all__ = [
     "TASKS", "Answer", "Audio", "AudioStream", "ChatResult", "ContextFullError", "DuplexChunk",
-    "DuplexSession", "DuplexSnapshot", "Forward", "GenerationInterruptedError", "HubError", "MiniCPMO",
-    "MiniCPMOError", "Model", "ModelFileError", "Piece", "Progress", "Prompt", "Session", "SessionLimitError",
-    "SessionSnapshot", "SpeechTimings", "Timings", "Tokenizer", "UnitTimings", "UnsupportedModelError",
-    "Voice", "__version__", "devices", "system_prompt",
+    "DuplexSession", "DuplexSnapshot", "Forward", "GenerationInterruptedError", "HubError", "MemoryNeed",
+    "MemoryPlan", "MiniCPMO", "MiniCPMOError", "Model", "ModelFileError", "Piece", "Progress", "Prompt",
+    "Session", "SessionLimitError", "SessionSnapshot", "SpeechTimings", "Timings", "Tokenizer",
+    "UnitTimings", "UnsupportedModelError", "Voice", "__version__", "devices", "plan_memory",
+    "system_prompt",
 ]
 # fmt: on
 

@@ -14,6 +14,7 @@ try:
     import typer
 
     from minicpmo_cpp.chat_loop import ChatLoop, answer_once
+    from minicpmo_cpp.cli_memory import show_plan
     from minicpmo_cpp.cli_model import (
         HubOption,
         ModelArguments,
@@ -135,6 +136,10 @@ def chat(
         int | None, typer.Option(min=1, max=100, help="Of the flow; fewer are faster and rougher.")
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or a device of the engine.")] = "auto",
+    plan: Annotated[bool, typer.Option("--plan", help="Show what memory this would take, and exit.")] = False,
+    no_memory_check: Annotated[
+        bool, typer.Option("--no-memory-check", help="Try what does not fit into memory.")
+    ] = False,
     max_slices: Annotated[int | None, typer.Option(min=1, max=64, help="Most slices of an image.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of text.")] = False,
     verbose: Annotated[bool, typer.Option("-v", "--verbose", help="Timings on stderr.")] = False,
@@ -182,7 +187,17 @@ def chat(
         "draft_tokens": draft,
     }
     reading = {"max_slice_nums": max_slices}
+    modules = needed_modules(
+        sees=is_chat or bool(image or video),
+        hears=is_chat or bool(audio) or (bool(video) and not no_video_audio),
+        speaks=is_chat or voices or speech.is_wanted,
+    )
+    loading = {"device": device, "n_ctx": ctx, "memory_check": not no_memory_check}
     try:
+        if plan:
+            has_task = is_asked or is_chat or image or video or audio or speech.is_wanted
+            show_plan(source.plan(modules if has_task else None, **loading), as_json=as_json)
+            return
         media = Attachments(
             allow_remote=allow_remote, use_audio=not no_video_audio, stack_frames=stack_frames, fps=fps
         )
@@ -197,15 +212,9 @@ def chat(
         if not (is_chat or text or media or speech.speak or voices):
             raise typer.BadParameter("expected a prompt or media, got neither", param_hint="--prompt")
         with ExitStack() as stack:
-            modules = needed_modules(
-                sees=is_chat or bool(image or video),
-                hears=is_chat or bool(audio) or (bool(video) and not no_video_audio),
-                speaks=is_chat or voices or speech.is_wanted,
-            )
             opened, file = source.open(
-                stack, modules, device=device, n_threads=threads, allow_remote=allow_remote
+                stack, modules, n_threads=threads, allow_remote=allow_remote, **loading
             )
-
             if voices:
                 write("".join(f"{name}\n" for name in opened.voices))
                 return
@@ -337,8 +346,9 @@ def _explain(error: Exception) -> NoReturn:
     """One line for the user and the exit code that goes with it."""
     if isinstance(error, (typer.Exit, typer.BadParameter)):
         raise error
-    line = " ".join(str(error).split()) or type(error).__name__
-    say(f"minicpmo-cli: {line}")
+    text, _, table = str(error).partition("\n") if isinstance(error, MemoryError) else (str(error), "", "")
+    line = " ".join(text.split()) or type(error).__name__
+    say(f"minicpmo-cli: {line}" + (f"\n{table}" if table else ""))
     if isinstance(error, UnsupportedModelError):
         raise typer.Exit(FAILED)
     is_media = line.startswith(("[image]", "[audio]", "[video]", "[voice]", "[remote]"))

@@ -102,6 +102,9 @@ def duplex(
     font: Annotated[str | None, typer.Option(help="Font file for burned subtitles.")] = None,
     threads: Annotated[int, typer.Option("-t", "--threads", min=0, help="0 uses all cores.")] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu or a device of the engine.")] = "auto",
+    no_memory_check: Annotated[
+        bool, typer.Option("--no-memory-check", help="Try what does not fit into memory.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object for each second.")] = False,
     verbose: Annotated[bool, typer.Option("-v", "--verbose", help="Timings on stderr.")] = False,
     allow_remote: Annotated[
@@ -140,7 +143,13 @@ def duplex(
             loudspeaker = Loudspeaker(SAID_RATE) if play or (mic and not no_speech) else None
             modules = needed_modules(sees=video is not None, hears=True, speaks=not no_speech)
             opened, _ = source.open(
-                stack, modules, device=device, n_threads=threads, allow_remote=allow_remote
+                stack,
+                modules,
+                device=device,
+                n_threads=threads,
+                allow_remote=allow_remote,
+                n_ctx=ctx,
+                memory_check=not no_memory_check,
             )
             session = stack.enter_context(
                 opened.duplex(

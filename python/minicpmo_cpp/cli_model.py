@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from minicpmo_cpp._core import ModelFileError
+from minicpmo_cpp.memory_plan import MemoryPlan, plan_fetched, plan_memory
 from minicpmo_cpp.model import Model
 from minicpmo_cpp.terminal import say
 
@@ -73,9 +74,22 @@ class ModelArguments:
             fetched = fetch_model(
                 self.repository, revision=self.revision, modules=modules, offline=self.is_offline
             )
-            return Model.load_fetched(fetched, **options), fetched.path
+            return Model.load_fetched(fetched, modules=modules, **options), fetched.path
         path = _demo(stack) if self.model is None else _existing(self.model)
-        return Model.load(path, **(self.parts or {}), **options), path
+        return Model.load(path, modules=modules, **(self.parts or {}), **options), path
+
+    def plan(self, modules: Collection[str] | None, **options: Any) -> MemoryPlan:
+        """What open() with the same arguments would take; None: all modules that there are."""
+        with ExitStack() as stack:
+            if self.repository is not None:
+                from minicpmo_cpp.hub import fetch_model  # it needs an extra
+
+                fetched = fetch_model(
+                    self.repository, revision=self.revision, modules=modules, offline=self.is_offline
+                )
+                return plan_fetched(fetched, modules=modules, **options)
+            path = _demo(stack) if self.model is None else _existing(self.model)
+            return plan_memory(path, modules=modules, **(self.parts or {}), **options)
 
 
 def needed_modules(*, sees: bool, hears: bool, speaks: bool) -> list[str]:

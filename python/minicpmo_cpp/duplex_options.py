@@ -32,7 +32,7 @@ class UnitOptions(TypedDict, total=False):
 class DuplexOptions(UnitOptions, total=False):
     """Keywords of Model.duplex, `voice` aside."""
 
-    n_ctx: int  # most tokens; 0 for what the model was trained for
+    n_ctx: int  # most tokens; 0 for what the model was loaded for
     kv_type: str | None  # "f32", "f16", "bf16" or "q8_0"; None chooses by the weights
     window: str  # "off": the context fills up; "basic", "context": the oldest units are forgotten
     window_high: int | None  # "basic": beyond so many tokens they go,

@@ -15,6 +15,7 @@ from minicpmo_cpp.audio_stream import AudioStream
 from minicpmo_cpp.duplex import DuplexSession
 from minicpmo_cpp.duplex_options import DuplexOptions
 from minicpmo_cpp.image import to_pixels
+from minicpmo_cpp.memory_plan import MemoryPlan, to_plan
 from minicpmo_cpp.messages import Parsed, parse_messages, read_aloud, with_voice
 from minicpmo_cpp.open_model import OpenModel
 from minicpmo_cpp.options import (
@@ -41,6 +42,11 @@ class Model(OpenModel):
         >>> model = Model.load("minicpm-o-4_5-q4_k_m.gguf")
         >>> print(model.chat([{"role": "user", "content": [Path("cat.jpg"), "What is in the image?"]}]).text)
     """
+
+    @property
+    def memory_plan(self) -> MemoryPlan:
+        """What memory it was loaded for."""
+        return to_plan(_core.memory_plan(self._open()))
 
     def tokenize(self, text: str, parse_special: bool = True) -> list[int]:
         """Text -> ids. parse_special: whether "<|im_end|>" and its like mean themselves or are plain text."""
@@ -192,7 +198,7 @@ class Model(OpenModel):
             draft_tokens: most tokens at a time, up to 64, that are guessed from what was read and said before
                 and checked in one pass. Faster where an answer copies much; it stays the same, but for
                 rounding where two tokens are equally likely.
-            n_ctx: most tokens of the conversation; 0 means what the model was trained for.
+            n_ctx: most tokens of the conversation; 0 means what the model was loaded for.
             kv_type: "f32", "f16", "bf16" or "q8_0"; None chooses by the weights.
             audio: speaks the answer: the result has audio; streamed pieces of sound have it, too.
             voice: whose voice: a Voice, a name of `voices`, a recording or a saved voice (path or array).

@@ -12,12 +12,13 @@ from minicpmo_cpp import _core
 from minicpmo_cpp.answer import END_OF_SPEECH
 from minicpmo_cpp.config import Config
 from minicpmo_cpp.kept_session import KeptSession
+from minicpmo_cpp.memory_plan import MemoryOptions, engine_options
 from minicpmo_cpp.model_files import part_paths
 from minicpmo_cpp.mouth import Mouth
 from minicpmo_cpp.options import flag, integer
 
 if TYPE_CHECKING:
-    from typing_extensions import Self
+    from typing_extensions import Self, Unpack
 
     from minicpmo_cpp.hub import Fetched
 
@@ -62,6 +63,8 @@ class OpenModel(Mouth):
         batch_sessions: bool = False,
         keep_conversation: bool = True,
         media_cache_bytes: int = MEDIA_CACHE_BYTES,
+        modules: Collection[str] | None = None,
+        **memory: Unpack[MemoryOptions],
     ) -> Self:
         """Opens a GGUF file, or several that make a model.
 
@@ -83,8 +86,12 @@ class OpenModel(Mouth):
                 of it, so that a call which begins with the same messages only reads what is new.
             media_cache_bytes: most memory for embeddings of pictures and sounds, so that the same ones are
                 not encoded again, in whatever conversation; 0 keeps none. Those unused longest go.
+            modules: of "vision", "audio" and "speech", what is needed beside the language model; None is
+                all that there is.
+            memory: `n_ctx` and `kv_type` of the conversations to come, and more; see MemoryOptions.
 
         Raises:
+            MemoryError: what has to be allocated does not fit; the message has a table.
             ModelFileError: a file is missing, damaged or no model, or several files do not fit.
             UnsupportedModelError: the file is sound and this build cannot run it.
         """
@@ -106,6 +113,8 @@ class OpenModel(Mouth):
             batch_sessions=batch_sessions,
             keep_conversation=keep_conversation,
             media_cache_bytes=media_cache_bytes,
+            modules=modules,
+            **memory,
         )
 
     @classmethod
@@ -126,6 +135,7 @@ class OpenModel(Mouth):
         batch_sessions: bool = False,
         keep_conversation: bool = True,
         media_cache_bytes: int = MEDIA_CACHE_BYTES,
+        **memory: Unpack[MemoryOptions],
     ) -> Self:
         """Opens a model of Hugging Face or ModelScope, fetching what the cache has not of it.
 
@@ -169,6 +179,8 @@ class OpenModel(Mouth):
             batch_sessions=batch_sessions,
             keep_conversation=keep_conversation,
             media_cache_bytes=media_cache_bytes,
+            modules=modules,
+            **memory,
         )
 
     @classmethod
@@ -183,6 +195,8 @@ class OpenModel(Mouth):
         batch_sessions: bool = False,
         keep_conversation: bool = True,
         media_cache_bytes: int = MEDIA_CACHE_BYTES,
+        modules: Collection[str] | None = None,
+        **memory: Unpack[MemoryOptions],
     ) -> Self:
         """Opens just the files of hub.fetch_model(); arguments and errors as in load()."""
         return cls._open_files(
@@ -196,6 +210,8 @@ class OpenModel(Mouth):
             batch_sessions=batch_sessions,
             keep_conversation=keep_conversation,
             media_cache_bytes=media_cache_bytes,
+            modules=modules,
+            **memory,
         )
 
     @classmethod
@@ -212,6 +228,8 @@ class OpenModel(Mouth):
         batch_sessions: bool,
         keep_conversation: bool,
         media_cache_bytes: int,
+        modules: Collection[str] | None,
+        **memory: Unpack[MemoryOptions],
     ) -> Self:
         if not isinstance(device, str):
             raise TypeError(f"[model] expected the name of a device, got {device!r} (device)")
@@ -226,6 +244,7 @@ class OpenModel(Mouth):
             max_sessions=integer("max_sessions", max_sessions, 0),
             batches_sessions=flag("batch_sessions", batch_sessions),
             media_cache_bytes=integer("media_cache_bytes", media_cache_bytes, 0, 2**63 - 1),
+            **engine_options(modules, memory),
         )
         keeps = flag("keep_conversation", keep_conversation)
         load_s = time.perf_counter() - begin

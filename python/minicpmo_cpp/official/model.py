@@ -61,7 +61,7 @@ class MiniCPMO(Simplex):
         Args:
             path: the file, as minicpmo-convert writes it.
             device: as in Model.load, as are n_threads and allow_remote.
-            init_vision: changes nothing, as init_audio and init_tts: what is not used is not read.
+            init_vision: False leaves that part out, as do init_audio and init_tts.
             trust_remote_code: changes nothing, as all that follow: there is no code to trust, and the file
                 decides types.
 
@@ -69,10 +69,16 @@ class MiniCPMO(Simplex):
             ValueError: the name of a repository, or a folder.
             ModelFileError: the file is missing, damaged or no model.
         """
-        for name, value in {"vision": init_vision, "audio": init_audio, "tts": init_tts}.items():
-            flag(f"init_{name}", value)
+        wanted = {
+            "vision": flag("init_vision", init_vision),
+            "audio": flag("init_audio", init_audio),
+            "speech": flag("init_tts", init_tts),
+        }
+        modules = [name for name, is_wanted in wanted.items() if is_wanted]
         _check_file(path)
-        return cls(Model.load(path, device=device, n_threads=n_threads, allow_remote=allow_remote))
+        return cls(
+            Model.load(path, device=device, n_threads=n_threads, allow_remote=allow_remote, modules=modules)
+        )
 
     def init_tts(
         self,
