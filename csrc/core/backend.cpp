@@ -5,10 +5,10 @@
 #include <algorithm>
 #include <limits>
 #include <mutex>
-#include <thread>
 
 #include "base/error.h"
 #include "base/log.h"
+#include "core/processors.h"
 
 namespace minicpmo {
 
@@ -67,10 +67,7 @@ Backend::Backend(const BackendOptions& options) {
         for (const auto& name : devices()) known += ", " + name;
         fail<ArgumentError>("[backend] expected a device among {}; got \"{}\"", known, options.device);
     }
-    // A session's matrix products share their rows over the threads, so a thread more than processors only
-    // waits.
-    const int n_processor = std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
-    n_threads_ = options.n_threads > 0 ? options.n_threads : n_processor;
+    n_threads_ = options.n_threads > 0 ? options.n_threads : n_usable_cores();
 }
 
 std::string Backend::name() const { return ggml_backend_dev_name(device_); }

@@ -14,7 +14,7 @@ namespace minicpmo {
 struct BackendOptions {
     std::string device =
         "auto";         // "auto": the first GPU, else the CPU; "cpu"; or a name that devices() lists
-    int n_threads = 0;  // 0: all processors this process may use
+    int n_threads = 0;  // 0: one for each core this process may use
 };
 
 class Backend {

@@ -73,7 +73,7 @@ MINICPMO_API minicpmo_status minicpmo_devices(char* buffer, size_t n_buffer, siz
 typedef struct minicpmo_model_params {
     size_t struct_size;
     const char* device;  // "auto": the first GPU, else the CPU; "cpu"; or a name that minicpmo_devices lists
-    int32_t n_threads;   // 0: all processors
+    int32_t n_threads;   // 0: one for each core
     const char* const* parts;  // [n_part] paths of the set's other files; if none, those beside the first
     size_t n_part;
     int32_t max_sessions;        // conversations at a time; 0: any number. From here on not in all versions
