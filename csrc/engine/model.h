@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <memory>
 #include <optional>
+#include <span>
 #include <vector>
 
 #include "engine/decode_batcher.h"
@@ -67,6 +68,7 @@ public:
     // model was trained for, OutOfMemoryError if they do not fit.
     int n_ctx(int wanted, ggml_type kv_type) const;
     size_t file_bytes() const { return weights_->file().n_bytes(); }
+    std::span<const TensorInfo> tensors() const { return weights_->file().tensors(); }  // of the file
 
     // Ids and given rows through a fresh context, n_batch at a time.
     struct Forward {

@@ -18,11 +18,14 @@ py::dict describe_speech(const SpeechModel& speech) {
     const DecoderConfig& lm = speech.tts_config().lm.decoder;
     std::vector<std::string> voices;
     for (const Voice& voice : speech.voices()) voices.push_back(voice.name);
-    return py::dict("n_layer"_a = lm.n_layer, "n_embd"_a = lm.n_embd,
-                    "code_rate"_a = flow.network.token_rate_hz, "n_steps"_a = flow.n_step,
-                    "sample_rate"_a = speech.sample_rate(),
-                    "vocoder"_a = speech.vocoder().config().is_causal() ? "causal" : "original",
-                    "can_clone"_a = speech.can_clone(), "voices"_a = voices);
+    return py::dict(
+        "n_layer"_a = lm.n_layer, "n_embd"_a = lm.n_embd, "code_rate"_a = flow.network.token_rate_hz,
+        "n_steps"_a = flow.n_step, "sample_rate"_a = speech.sample_rate(),
+        "vocoder"_a = speech.vocoder().config().is_causal() ? "causal" : "original",
+        "n_code"_a = flow.network.n_code, "n_mel"_a = flow.network.n_mel,
+        "n_speaker"_a = flow.network.n_speaker, "frames_per_code"_a = flow.network.encoder.up_rate,
+        "chunk_codes"_a = flow.chunk_codes, "n_lookahead"_a = flow.network.encoder.n_lookahead,
+        "can_clone"_a = speech.can_clone(), "voices"_a = voices);
 }
 
 PyFacts describe(const Model& model) {
@@ -55,6 +58,17 @@ PyFacts describe(const Model& model) {
     }
     if (model.has_speech()) out["speech"] = describe_speech(model.speech());
     out["stop_tokens"] = c.tokens.stop;
+    return out;
+}
+
+using TensorFacts = std::tuple<std::string, std::vector<int64_t>, std::string, size_t>;
+
+std::vector<TensorFacts> list_tensors(const Model& model) {
+    std::vector<TensorFacts> out;
+    for (const TensorInfo& t : model.tensors()) {
+        out.emplace_back(t.name, std::vector<int64_t>(t.ne.begin(), t.ne.begin() + t.n_dims),
+                         ggml_type_name(t.type), t.data.size());
+    }
     return out;
 }
 
@@ -187,6 +201,8 @@ void bind_model(py::module_& m) {
             "Opens and checks a GGUF file, or a set of them; raises ModelFileError, and MemoryError for what "
             "does not fit.")
         .def("describe", &describe, "The facts of the file as a dict.")
+        .def("tensors", &list_tensors,
+             "[(name, shape with the fastest dimension first, type, bytes)] of the file, in its order")
         .def(
             "tokenize",
             [](const Model& model, const std::string& text, bool parse) {

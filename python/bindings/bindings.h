@@ -5,6 +5,7 @@
 
 namespace minicpmo::bindings {
 
+void bind_bench(pybind11::module_& m);
 void bind_tokenizer(pybind11::module_& m);
 void bind_memory(pybind11::module_& m);
 void bind_model(pybind11::module_& m);

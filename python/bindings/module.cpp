@@ -59,5 +59,6 @@ PYBIND11_MODULE(_core, m) {
     bindings::bind_vocoder(m);
     bindings::bind_speech(m);
     bindings::bind_duplex(m);
+    bindings::bind_bench(m);
     bind_quantize(m);
 }

@@ -42,6 +42,7 @@ __all__: list[str] = [
     "encode_audio",
     "encode_voice",
     "log_mel",
+    "multiply_in_registers",
     "quantize",
     "remember_voice",
     "resample",
@@ -196,6 +197,10 @@ class Model:
     ) -> dict[str, typing.Any]:
         """
         uint8 [h, w, 3] -> dict(grid (cols, rows) or None, target_sizes [(rows, cols)], patches float32 [n, 3, p, p] each, placeholder)
+        """
+    def tensors(self) -> list[tuple[str, list[int], str, int]]:
+        """
+        [(name, shape with the fastest dimension first, type, bytes)] of the file, in its order
         """
     def tokenize(self, text: str, parse_special: bool = True) -> list[int]: ...
 
@@ -897,6 +902,11 @@ def log_mel(
 ) -> numpy.typing.NDArray[numpy.float32]:
     """
     float32 [n], at most 30 s -> float32 [n_frame, n_mel]
+    """
+
+def multiply_in_registers(type: str, n_round: typing.SupportsInt | typing.SupportsIndex) -> tuple[str, int]:
+    """
+    Products of "float32" or "int8" that touch no memory -> (the instructions that computed them, how many operations they were: two a multiply-add). The interpreter is free meanwhile.
     """
 
 def quantize(
