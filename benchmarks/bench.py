@@ -9,24 +9,25 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import subprocess
 import sys
 import tempfile
 from dataclasses import dataclass, field
-from datetime import datetime, timezone
 from pathlib import Path
 from statistics import median
 from types import TracebackType
 from typing import Any
 
-import audio_work
 import report
-import saving_figures
 import speech_figures
-from audio_work import AudioSizes
 from gguf import GGUFReader
-from speech_work import SpeechWork
+from minicpmo_cpp import MiniCPMOError, Model
+from minicpmo_cpp.bench.audio_work import AudioWork
+from minicpmo_cpp.bench.decoder_work import EMBEDDING, token_bytes
+from minicpmo_cpp.bench.machine import busy_line, describe_machine, n_usable
+from minicpmo_cpp.bench.model_work import ModelWork
+from minicpmo_cpp.bench.speech_work import SpeechWork
+from minicpmo_cpp.bench.work import Matrices
 
 HERE = Path(__file__).resolve().parent
 N_SPARE = 64  # tokens of room in the context beside the prompt and the decoded ones
@@ -49,7 +50,6 @@ class Contender:
     settings: dict[str, Any]
     has_vision: bool
     has_audio: bool = False
-    saves: bool = False  # whether it has the figures of what need not be computed
     samples: dict[str, list[float]] = field(default_factory=dict)
     chunks: list[list[float]] = field(default_factory=list)  # per round the seconds of each chunk of sound
     version: str = ""
@@ -110,7 +110,7 @@ class Child:
         self._errors.close()
 
 
-def measure(contender: Contender, prompts: list[int], n_decode: int, n_draft: int) -> None:
+def measure(contender: Contender, prompts: list[int], n_decode: int, hearing: AudioWork | None) -> None:
     """One round in a fresh process: every figure once, each after a warm-up."""
     with Child(contender.python, contender.script) as child:
         loaded = child("load", **contender.settings)
@@ -124,34 +124,33 @@ def measure(contender: Contender, prompts: list[int], n_decode: int, n_draft: in
             contender.add(f"prefill {n_token}", n_token / child("prefill", n_token=n_token)["s"])
         contender.add("decode", n_decode / child("decode", n_token=n_decode)["s"])
         contender.add("memory", child("memory")["peak_bytes"])
-        if contender.saves:  # nor does a peer keep what it knows
-            saving_figures.measure(child, contender.add, has_vision=contender.has_vision, n_draft=n_draft)
-        if contender.has_audio:  # last, since no peer hears: its figures stand beside the ones before
-            measure_audio(contender, child, AudioSizes(**loaded["audio"]))
+        if contender.has_audio and hearing is not None:  # last: no peer hears, others stand side by side
+            measure_audio(contender, child, hearing)
 
 
-def measure_audio(contender: Contender, child: Child, sizes: AudioSizes) -> None:
-    n_sample = round(sizes.chunk_s * sizes.sample_rate)
-    spans = child("hear_chunks", n_sample=n_sample, n_warm=N_WARM, n_chunk=max(N_CHUNK, sizes.n_chunk))["s"]
+def measure_audio(contender: Contender, child: Child, work: AudioWork) -> None:
+    n_sample = round(work.chunk_s * work.sample_rate)
+    spans = child("hear_chunks", n_sample=n_sample, n_warm=N_WARM, n_chunk=max(N_CHUNK, work.n_chunk))["s"]
     contender.chunks.append(spans)
-    rates = [audio_work.of_chunk(sizes, i) / span for i, span in enumerate(spans[:N_CHUNK])]
+    rates = [work.of_chunk(i).n_op / span for i, span in enumerate(spans[:N_CHUNK])]
     contender.add("audio chunk", median(spans[:N_CHUNK]))
     contender.add("audio chunk first", spans[0])
-    contender.add("audio chunk last", spans[sizes.n_chunk - 1])
+    contender.add("audio chunk last", spans[work.n_chunk - 1])
     contender.add("audio chunk rate", median(rates))
-    piece = {"n_sample": round(PIECE_S * sizes.sample_rate), "block_s": BLOCK_S}
+    piece = {"n_sample": round(PIECE_S * work.sample_rate), "block_s": BLOCK_S}
     child("hear", **piece)
     seconds = child("hear", **piece)["s"]
     contender.add("audio 30 s", seconds)
-    contender.add("audio 30 s rate", audio_work.of_piece(sizes, PIECE_S, BLOCK_S) / seconds)
+    contender.add("audio 30 s rate", work.of_piece(PIECE_S, BLOCK_S).n_op / seconds)
     contender.add("memory with audio", child("memory")["peak_bytes"])
 
 
-def measure_speech(contender: Contender, model: Path, n_threads: int, can_clone: bool) -> None:
+def measure_speech(
+    contender: Contender, model: Path, n_threads: int, work: SpeechWork, can_clone: bool
+) -> None:
     """A round in a process of its own, so that its memory is that of speaking."""
-    work = SpeechWork(model)
     with Child(sys.executable, "ours_speech.py") as child:
-        loaded = child("load", model=str(model), n_threads=n_threads, voice=work.settings())
+        loaded = child("load", model=str(model), n_threads=n_threads)
         contender.version = loaded["version"]
         speech_figures.measure(child, contender.add, work, can_clone)
 
@@ -171,19 +170,12 @@ def measure_sgemm(n_threads: int) -> float:
         return best
 
 
-def decoder_bytes(reader: GGUFReader) -> int:
-    """Bytes of weights that one decoded token reads: layers, last norm, head, a row of the embedding."""
-    sizes = {tensor.name: int(tensor.n_bytes) for tensor in reader.tensors}
-    rows = {tensor.name: int(tensor.shape[-1]) for tensor in reader.tensors}
-    embedding = "token_embd.weight"
-    head = sizes.get("output.weight", sizes[embedding])  # a tied head is the embedding
-    layers = sum(size for name, size in sizes.items() if name.startswith("blk."))
-    return layers + sizes["output_norm.weight"] + head + sizes[embedding] // rows[embedding]
-
-
 def describe_file(path: Path) -> dict[str, Any]:
     reader = GGUFReader(path)
     names = {tensor.name for tensor in reader.tensors}
+    matrices = Matrices(
+        (t.name, [int(n) for n in t.shape], t.tensor_type.name, int(t.n_bytes)) for t in reader.tensors
+    )
     return {
         "path": str(path),
         "bytes": path.stat().st_size,
@@ -191,7 +183,7 @@ def describe_file(path: Path) -> dict[str, Any]:
         "has_audio": "a.conv1.weight" in names,
         "has_speech": {"tts.head_code.weight", "t2w.input_embd.weight"} <= names,
         "can_clone": {"s3.conv1.weight", "spk.dense.weight"} <= names,
-        "decoder_bytes": decoder_bytes(reader) if "token_embd.weight" in names else None,
+        "decoder_bytes": token_bytes(matrices) if EMBEDDING in matrices else None,
     }
 
 
@@ -204,26 +196,10 @@ def warm(paths: list[Path]) -> None:
                 pass
 
 
-def describe_machine(n_threads: int) -> dict[str, Any]:
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 0
-    return {
-        "processor": models[0] if models else platform.processor(),
-        "n_cpu": os.cpu_count(),
-        "n_threads": n_threads,
-        "memory_bytes": pages,
-        "system": platform.platform(),
-        "load_average": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
-        "begun": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-    }
-
-
 def contenders(arguments: argparse.Namespace, n_ctx: int, file: dict[str, Any]) -> list[Contender]:
     common = {"n_threads": arguments.threads, "n_ctx": n_ctx}
     model = {"model": str(arguments.model), **common}
-    found = [Contender("ours", sys.executable, "ours.py", model, file["has_vision"], file["has_audio"], True)]
+    found = [Contender("ours", sys.executable, "ours.py", model, file["has_vision"], file["has_audio"])]
     if arguments.peer is None:
         return found
     mmproj = None if arguments.mmproj is None else str(arguments.mmproj)
@@ -245,9 +221,6 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=0, help="0: all processors this process may use")
     parser.add_argument("--prompt", type=int, nargs="+", default=[128, 512], help="tokens of the prompts")
     parser.add_argument("--decode", type=int, default=32, help="tokens to decode")
-    parser.add_argument(
-        "--draft", type=int, default=8, help="tokens to guess at a time where an answer copies; 0: none"
-    )
     parser.add_argument("--repeat", type=int, default=5, help="rounds, each in fresh processes")
     parser.add_argument("--speech-only", action="store_true", help="the figures of speaking alone")
     parser.add_argument("--json", type=Path, metavar="FILE", help="where everything measured is written")
@@ -258,15 +231,12 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         parser.error("--llm and --mmproj go with --peer")
     if parsed.peer is not None and parsed.speech_only:
         parser.error("no peer speaks: --speech-only goes without --peer")
-    if not 0 <= parsed.draft <= 64:
-        parser.error("expected --draft of 0 to 64")
     if min(parsed.prompt) < 16 or parsed.decode < 1 or parsed.repeat < 1 or parsed.threads < 0:
         parser.error("expected prompts of at least 16 tokens, --decode and --repeat of at least 1")
     for path in (parsed.model, parsed.llm, parsed.mmproj):
         if path is not None and not path.is_file():
             parser.error(f"expected a file, got {path}")
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    parsed.threads = parsed.threads or usable
+    parsed.threads = parsed.threads or n_usable()
     parsed.prompt = sorted(set(parsed.prompt))
     return parsed
 
@@ -274,12 +244,15 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
 def run(arguments: argparse.Namespace) -> dict[str, Any]:
     paths = [path for path in (arguments.model, arguments.llm, arguments.mmproj) if path is not None]
     machine = describe_machine(arguments.threads)
-    if (machine["load_average"] or 0) > 0.5:
-        say(f"this machine is not idle (load {machine['load_average']:.1f}): figures will be off")
+    busy = busy_line(machine)
+    if busy is not None:
+        say(busy)
     files = [describe_file(path) for path in paths]
     file = files[0]
     if arguments.speech_only and not file["has_speech"]:
         raise BenchError(f"expected a file that speaks, got {arguments.model}")
+    with Model.load(arguments.model, device="cpu") as opened:
+        work = ModelWork(opened)
     n_ctx = max(arguments.prompt) + arguments.decode + N_SPARE
     found = contenders(arguments, n_ctx, file)
     warm(paths)
@@ -292,24 +265,19 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
             products.append(measure_sgemm(arguments.threads))
         for contender in found if not arguments.speech_only else ():
             say(f"round {number} of {arguments.repeat}: {contender.name}")
-            measure(contender, arguments.prompt, arguments.decode, arguments.draft)
-        if file["has_speech"]:
+            measure(contender, arguments.prompt, arguments.decode, work.audio)
+        if work.speech is not None:
             say(f"round {number} of {arguments.repeat}: speech")
-            measure_speech(found[0], arguments.model, arguments.threads, file["can_clone"])
+            measure_speech(found[0], arguments.model, arguments.threads, work.speech, file["can_clone"])
     return {
         "machine": machine,
         "files": files,
-        "settings": {
-            "prompt": arguments.prompt,
-            "decode": arguments.decode,
-            "draft": arguments.draft,
-            "repeat": arguments.repeat,
-        },
+        "settings": {"prompt": arguments.prompt, "decode": arguments.decode, "repeat": arguments.repeat},
         "bandwidth_bytes_per_s": bandwidth,
         "sgemm_flop_per_s": products,
         "decoder_bytes": {"ours": file["decoder_bytes"]}
         | ({"peer": files[1]["decoder_bytes"]} if arguments.peer is not None else {}),
-        "code_bytes": SpeechWork(arguments.model).code_bytes() if file["has_speech"] else None,
+        "code_bytes": None if work.speech is None else work.speech.of_code().n_byte,
         "contenders": [_results(contender) for contender in found],
     }
 
@@ -328,7 +296,7 @@ def main() -> int:
     arguments = parse(None)
     try:
         results = run(arguments)
-    except (BenchError, OSError) as error:
+    except (BenchError, MiniCPMOError, OSError) as error:
         say(f"bench: {error}")
         return 1
     except KeyboardInterrupt:

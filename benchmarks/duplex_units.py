@@ -55,9 +55,11 @@ KINDS = (
 
 
 class Measurement:
-    def __init__(self, model: Model, voice: Any, n_steps: int) -> None:
-        self._model, self._voice, self._n_steps = model, voice, n_steps
+    def __init__(self, model: Model, n_steps: int) -> None:
+        self._model, self._n_steps = model, n_steps
         self._draw = np.random.default_rng(SEED)
+        recording = self._draw.normal(0.0, LOUDNESS, 48000).astype(np.float32)
+        self._voice = model.voices[0] if model.voices else model.encode_voice(recording)
 
     def units(self, kind: Kind, n: int) -> list[DuplexChunk]:
         """n units of that kind, the first ones left out."""
@@ -101,17 +103,19 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--repeat", type=int, default=2, help="rounds")
     parser.add_argument("--steps", type=int, default=5, help="of the flow")
     parser.add_argument("--threads", type=int, default=0, help="0: all processors")
+    parser.add_argument("--device", default="cpu", help="cpu, auto or a device of the engine")
     parser.add_argument("--json", type=Path, metavar="FILE", help="where every unit is written")
-    return parser.parse_args(arguments)
+    parsed = parser.parse_args(arguments)
+    if parsed.units < 2 or parsed.repeat < 1:
+        parser.error("expected --units of at least 2 and --repeat of at least 1")
+    return parsed
 
 
 def main() -> int:
     arguments = parse(None)
     try:
-        model = Model.load(arguments.model, device="cpu", n_threads=arguments.threads)
-        recording = np.random.default_rng(SEED).normal(0.0, LOUDNESS, 48000).astype(np.float32)
-        voice = model.voices[0] if model.voices else model.encode_voice(recording)
-        measurement = Measurement(model, voice, arguments.steps)
+        model = Model.load(arguments.model, device=arguments.device, n_threads=arguments.threads)
+        measurement = Measurement(model, arguments.steps)
         found: dict[str, list[DuplexChunk]] = {kind.name: [] for kind in KINDS}
         for i in range(arguments.repeat):
             for kind in KINDS:

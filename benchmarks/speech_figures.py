@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from speech_work import SpeechWork
+from minicpmo_cpp.bench.speech_work import SpeechWork
 
 STEPS = (10, 5)  # of the flow: the file's own number, and half of it
 VOICE_S = 3.0
@@ -34,17 +34,17 @@ def measure(ask: Ask, add: Add, work: SpeechWork, can_clone: bool) -> None:
 
 def _measure_sound(ask: Ask, add: Add, work: SpeechWork, n_step: int) -> None:
     steps = f"{n_step} steps"
-    n_voice = round(VOICE_S * work.voice.code_rate)
+    n_voice = round(VOICE_S * work.code_rate)
     ask("hear_voice", n_code=n_voice, n_step=n_step)
     seconds = ask("hear_voice", n_code=n_voice, n_step=n_step)["s"]
     add(f"hear voice {steps}", seconds)
-    add(f"hear voice {steps} rate", work.of_voice(n_voice, n_step) / seconds)
+    add(f"hear voice {steps} rate", work.of_voice(n_voice, n_step).n_op / seconds)
 
     found = ask("windows", n_step=n_step, n_warm=N_WARM_WINDOW, n_window=N_WINDOW)
-    sound_s = work.voice.chunk_codes / work.voice.code_rate
+    sound_s = work.chunk_codes / work.code_rate
     flop = {
-        "flow": work.of_window_flow(N_WARM_WINDOW, n_voice, n_step),
-        "vocoder": work.of_window_vocoder(N_WARM_WINDOW),
+        "flow": work.of_window_flow(N_WARM_WINDOW, n_voice, n_step).n_op,
+        "vocoder": work.of_window_vocoder(N_WARM_WINDOW).n_op,
     }
     add(f"token2wav {steps}", found["s"] / sound_s)
     add(f"token2wav {steps} rate", sum(flop.values()) / found["s"])

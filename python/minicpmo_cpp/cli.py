@@ -46,6 +46,10 @@ def main() -> None:
         from minicpmo_cpp.cli_duplex import app as duplex
 
         duplex(sys.argv[2:], prog_name="minicpmo-cli duplex")
+    if sys.argv[1:2] == ["bench"]:
+        from minicpmo_cpp.cli_bench import app as bench
+
+        bench(sys.argv[2:], prog_name="minicpmo-cli bench")
     app(prog_name="minicpmo-cli")
 
 
@@ -152,7 +156,8 @@ def chat(
 ) -> None:
     """Ask MiniCPM-o about text, images, sound and video; with -o or --play it speaks.
 
-    Without a question, at a terminal, it chats. minicpmo-cli duplex --help: listening and speaking at once.
+    Without a question, at a terminal, it chats. minicpmo-cli duplex --help: listening and speaking at once;
+    minicpmo-cli bench --help: how fast it is here.
     """
     _check_task(task, prompt, audio)
     parts = {

@@ -16,18 +16,23 @@ def prepare_streams() -> None:
             stream.reconfigure(errors="replace")
 
 
+def without_controls(text: str) -> str:
+    """Text for a terminal: newlines and tabs stay, no other control character does."""
+    return text.translate(_CONTROLS)
+
+
 def write(text: str) -> None:
     """To stdout, at once. A terminal gets no control characters: the model must not steer it."""
     if sys.stdout is None:
         return
-    sys.stdout.write(text.translate(_CONTROLS) if sys.stdout.isatty() else text)
+    sys.stdout.write(without_controls(text) if sys.stdout.isatty() else text)
     sys.stdout.flush()
 
 
 def say(line: str) -> None:
     """A line to stderr."""
     if sys.stderr is not None:
-        print(line.translate(_CONTROLS), file=sys.stderr, flush=True)
+        print(without_controls(line), file=sys.stderr, flush=True)
 
 
 def encodes_all() -> bool:
