@@ -11,9 +11,10 @@ import json
 import sys
 import tempfile
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
+from minicpmo_cpp._core import devices
 from minicpmo_cpp.model import Model
 from minicpmo_cpp.parity.flow import compare_flow
 from minicpmo_cpp.parity.golden import Golden, Row, to_table
@@ -33,7 +34,9 @@ from minicpmo_cpp.tokenizer import Tokenizer
 COMPARISONS = (compare_hearing, compare_tts, compare_flow, compare_vocoder, compare_voice)
 
 
-def measure(golden: Path, tokenizer: Path, names: list[str], types: list[str]) -> Iterator[Row]:
+def measure(
+    golden: Path, tokenizer: Path, names: list[str], types: list[str], device: str = "auto"
+) -> Iterator[Row]:
     from minicpmo_convert.convert import convert
 
     yield from compare_tokenizer(golden, Tokenizer.from_pretrained(tokenizer))
@@ -45,7 +48,7 @@ def measure(golden: Path, tokenizer: Path, names: list[str], types: list[str]) -
             for type_name in dict.fromkeys(["f32", *types]):
                 path = Path(scratch) / f"{name}-{type_name}.gguf"
                 convert(data.checkpoint, path, type_name, token2wav=[data.causal_vocoder])
-                models[type_name] = Model.load(path)
+                models[type_name] = Model.load(path, device=device)
             for type_name in types:
                 yield from compare_model(data, models[type_name], type_name)
                 for compare in COMPARISONS:
@@ -65,6 +68,15 @@ def main() -> None:
     parser.add_argument("--tokenizer", type=Path, help="real tokenizer files; GOLDEN/../tokenizer if absent")
     parser.add_argument("--models", default="", help="sets, separated by commas; all if absent")
     parser.add_argument("--types", default="f32,q8_0,q4_k_m", help="types to convert to, separated by commas")
+    parser.add_argument("--device", default="auto", help="auto, cpu or a device of the engine")
+    parser.add_argument(
+        "--tolerance",
+        type=float,
+        default=0.0,
+        metavar="ERROR",
+        help="what errors of f32 may be at least, for a device that rounds where the processor does not; "
+        "what is to be equal stays so",
+    )
     parser.add_argument("--json", action="store_true", help="every comparison as JSON instead of a table")
     options = parser.parse_args()
     known = sorted(folder.parent.name for folder in options.golden.glob("*/checkpoint"))
@@ -72,8 +84,16 @@ def main() -> None:
     for name in names:
         if name not in known:
             parser.error(f"expected sets among {', '.join(known) or 'none'}, got {name!r} ({options.golden})")
+    if not 0 <= options.tolerance < 1:
+        parser.error(f"expected a tolerance of 0 to 1, got {options.tolerance}")
+    known_devices = ("auto", "cpu", *devices())
+    if options.device not in known_devices:
+        parser.error(f"expected a device among {', '.join(known_devices)}, got {options.device!r}")
     tokenizer = options.tokenizer or options.golden.parent / "tokenizer"
-    rows = list(measure(options.golden, tokenizer, names, options.types.split(",")))
+    rows = [
+        replace(row, limit=max(row.limit, options.tolerance)) if row.limit else row
+        for row in measure(options.golden, tokenizer, names, options.types.split(","), options.device)
+    ]
     print(json.dumps([asdict(row) for row in rows], indent=1) if options.json else to_table(rows))
     sys.exit(0 if all(row.is_within for row in rows) else 1)
 
