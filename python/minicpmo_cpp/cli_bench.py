@@ -61,9 +61,7 @@ def bench(
         with ExitStack() as stack:
             modules = needed_modules(sees=True, hears=True, speaks=True)
             opened, path = source.open(stack, modules, device=device, n_threads=threads)
-            run = BenchRun(
-                path, opened, lambda: Model.load(path, device=device, n_threads=threads), names
-            )
+            run = BenchRun(path, opened, lambda: Model.load(path, device=device, n_threads=threads), names)
             stack.callback(run.close)
             busy = busy_line(run.machine)
             if busy is not None:
