@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import math
 import mmap
-import struct
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,12 +14,11 @@ from typing import Any
 from minicpmo_convert.checkpoint import read_bytes
 from minicpmo_convert.encoding import Blocks, row_bytes
 from minicpmo_convert.error import ConvertError, check
+from minicpmo_convert.protocol_buffer import Message, signed
 from minicpmo_convert.tensor import Tensor
 
 MAX_NODES = 1 << 18
-MAX_LIST_BYTES = 1 << 16  # of shapes and attributes
 _FLOATS = {1: "f32", 10: "f16", 11: "f64", 16: "bf16"}  # TensorProto.DataType
-_VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 
 
 @dataclass(frozen=True)
@@ -55,7 +52,7 @@ class OnnxFile:
         self._tensors: dict[str, OnnxTensor] = {}
         try:
             with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-                self._read(_Buffer(data, 0, len(data), path.name))
+                self._read(Message(data, 0, len(data), path.name, "onnx"))
         except FileNotFoundError:
             raise ConvertError(
                 f"[onnx] expected the file {path.name} in {path.parent}, got nothing"
@@ -92,17 +89,17 @@ class OnnxFile:
         check(name in self._tensors, f"[onnx] expected the tensor {name!r}, got nothing ({self.path.name})")
         return self._tensors[name]
 
-    def _read(self, model: _Buffer) -> None:
-        graphs = [value for number, value in model.fields() if number == 7 and isinstance(value, _Buffer)]
+    def _read(self, model: Message) -> None:
+        graphs = [value for number, value in model.fields() if number == 7 and isinstance(value, Message)]
         check(len(graphs) == 1, f"[onnx] expected one graph, got {len(graphs)} ({self.path.name})")
         for number, value in graphs[0].fields():
-            if number == 1 and isinstance(value, _Buffer):
+            if number == 1 and isinstance(value, Message):
                 self.nodes.append(_read_node(value))
                 check(
                     len(self.nodes) <= MAX_NODES,
                     f"[onnx] expected at most {MAX_NODES} nodes ({self.path.name})",
                 )
-            elif number == 5 and isinstance(value, _Buffer):
+            elif number == 5 and isinstance(value, Message):
                 tensor = _read_tensor(value)
                 self._tensors[tensor.name] = tensor
         for node in self.nodes:
@@ -119,78 +116,14 @@ class OnnxFile:
             self._tensors[node.outputs[0]] = self._tensors[node.inputs[0]]
 
 
-@dataclass(frozen=True)
-class _Buffer:
-    """A range of the file that holds one message."""
-
-    data: mmap.mmap
-    begin: int
-    end: int
-    file: str
-
-    def fields(self) -> Iterator[tuple[int, int | _Buffer]]:
-        """(field number, an integer or a range); fixed-size numbers are ranges too."""
-        at = self.begin
-        while at < self.end:
-            tag, at = self._varint(at)
-            kind = tag & 7
-            if kind == _VARINT:
-                value, at = self._varint(at)
-                yield tag >> 3, value
-                continue
-            length = {_FIXED64: 8, _FIXED32: 4}.get(kind)
-            if kind == _BYTES:
-                length, at = self._varint(at)
-            if length is None or length > self.end - at:
-                raise ConvertError(f"[onnx] expected a field, got damage at byte {at} ({self.file})")
-            yield tag >> 3, _Buffer(self.data, at, at + length, self.file)
-            at += length
-
-    def bytes(self) -> bytes:
-        return self.data[self.begin : self.end]
-
-    def text(self) -> str:
-        try:
-            return self.bytes().decode()
-        except UnicodeDecodeError:
-            raise ConvertError(f"[onnx] expected UTF-8 text at byte {self.begin} ({self.file})") from None
-
-    def integers(self) -> list[int]:
-        """A packed list."""
-        good = self.end - self.begin <= MAX_LIST_BYTES
-        check(good, f"[onnx] expected a short list at byte {self.begin} ({self.file})")
-        values, at = [], self.begin
-        while at < self.end:
-            value, at = self._varint(at)
-            values.append(_signed(value))
-        return values
-
-    def _varint(self, at: int) -> tuple[int, int]:
-        value = 0
-        for shift in range(0, 70, 7):
-            if at >= self.end:
-                break
-            byte = self.data[at]
-            at += 1
-            value |= (byte & 0x7F) << shift
-            if byte < 0x80:
-                return value, at
-        raise ConvertError(f"[onnx] expected a number, got damage at byte {at} ({self.file})")
+def _integers(value: int | Message) -> list[int]:
+    return value.integers() if isinstance(value, Message) else [signed(value)]
 
 
-def _signed(value: int) -> int:
-    value &= (1 << 64) - 1
-    return value - (1 << 64) if value >= 1 << 63 else value
-
-
-def _integers(value: int | _Buffer) -> list[int]:
-    return value.integers() if isinstance(value, _Buffer) else [_signed(value)]
-
-
-def _read_node(message: _Buffer) -> Node:
+def _read_node(message: Message) -> Node:
     node = Node()
     for number, value in message.fields():
-        if not isinstance(value, _Buffer):
+        if not isinstance(value, Message):
             continue
         if number in (1, 2):
             (node.inputs if number == 1 else node.outputs).append(value.text())
@@ -204,37 +137,33 @@ def _read_node(message: _Buffer) -> Node:
     return node
 
 
-def _read_attribute(message: _Buffer) -> tuple[str, Any]:
+def _read_attribute(message: Message) -> tuple[str, Any]:
     name, integers = "", list[int]()
     result: Any = None
     for number, value in message.fields():
-        if number == 1 and isinstance(value, _Buffer):
+        if number == 1 and isinstance(value, Message):
             name = value.text()
-        elif number == 2 and isinstance(value, _Buffer):
-            result = _float(value)
+        elif number == 2 and isinstance(value, Message):
+            result = value.float32()
         elif number == 3 and isinstance(value, int):
-            result = _signed(value)
-        elif number == 5 and isinstance(value, _Buffer):
+            result = signed(value)
+        elif number == 5 and isinstance(value, Message):
             result = _read_tensor(value)
         elif number == 8:
             integers += _integers(value)
     return name, integers or result
 
 
-def _float(value: _Buffer) -> float | None:
-    return struct.unpack("<f", value.bytes())[0] if value.end - value.begin == 4 else None
-
-
-def _read_tensor(message: _Buffer) -> OnnxTensor:
+def _read_tensor(message: Message) -> OnnxTensor:
     name, shape, data_type, data, outside = "", [], 0, None, False
     for number, value in message.fields():
         if number == 1:
             shape += _integers(value)
         elif number == 2 and isinstance(value, int):
             data_type = value
-        elif number == 8 and isinstance(value, _Buffer):
+        elif number == 8 and isinstance(value, Message):
             name = value.text()
-        elif number in (4, 9, 10) and isinstance(value, _Buffer):  # float_data, raw_data, double_data
+        elif number in (4, 9, 10) and isinstance(value, Message):  # float_data, raw_data, double_data
             data = value
         elif number == 14:
             outside = value != 0
