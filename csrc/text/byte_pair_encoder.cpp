@@ -49,9 +49,15 @@ int32_t id_of_part(const TokenIds& ids, std::string_view part, size_t merge) {
 
 }  // namespace
 
-BytePairEncoder::BytePairEncoder(const Vocabulary& vocabulary, const TokenIds& ids) {
+BytePairEncoder::BytePairEncoder(const Vocabulary& vocabulary, const TokenIds& ids)
+    : max_digits_(vocabulary.max_digits), normalises_(vocabulary.normalises) {
     add_bytes(vocabulary, ids);
     add_merges(vocabulary, ids);
+    if (!vocabulary.keeps_words) return;
+    for (const auto& [token, id] : ids) {
+        const TokenType type = vocabulary.types[static_cast<size_t>(id)];
+        if (type == TokenType::normal) whole_words_.emplace(bytes_from_alphabet(std::string(token)), id);
+    }
 }
 
 void BytePairEncoder::add_bytes(const Vocabulary& vocabulary, const TokenIds& ids) {
@@ -95,14 +101,19 @@ void BytePairEncoder::encode(const std::string& text, std::vector<int32_t>& ids)
         std::numeric_limits<int32_t>::max() / 4;  // U+FFFD takes three bytes for a bad one
     check<ArgumentError>(text.size() <= kMaxBytes, "[tokenizer] expected at most {} bytes of text, got {}",
                          kMaxBytes, text.size());
-    const std::u32string normalised = to_nfc(decode_utf8(text));
+    const std::u32string decoded = decode_utf8(text);
+    const std::u32string normalised = normalises_ ? to_nfc(decoded) : decoded;
     BpeMerges::Workspace workspace;
     std::string word_bytes;
     std::vector<int32_t> word;
     for (size_t begin = 0; begin < normalised.size();) {
-        const size_t end = word_end(normalised, begin);
+        const size_t end = word_end(normalised, begin, max_digits_);
         word_bytes.clear();
         for (; begin < end; ++begin) append_utf8(word_bytes, normalised[begin]);
+        if (const auto whole = whole_words_.find(word_bytes); whole != whole_words_.end()) {
+            ids.push_back(whole->second);
+            continue;
+        }
         word.clear();
         for (char byte : word_bytes) word.push_back(id_by_byte_[static_cast<uint8_t>(byte)]);
         merges_.merge(word, workspace, ids);

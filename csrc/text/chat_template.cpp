@@ -82,6 +82,20 @@ size_t last_question(const std::vector<ChatMessage>& messages, const TemplateOpt
     return messages.size() - 1;
 }
 
+// Jinja's trim of a message's content, which a slot for media at an end stops.
+void trim_ends(std::vector<Segment>& segments) {
+    constexpr std::string_view kSpaces = " \t\n\r\v\f";
+    if (segments.empty()) return;
+    if (segments.front().kind == PartKind::text) {
+        std::string& text = segments.front().span.text;
+        text.erase(0, std::min(text.find_first_not_of(kSpaces), text.size()));
+    }
+    if (segments.back().kind == PartKind::text) {
+        std::string& text = segments.back().span.text;
+        text.erase(text.find_last_not_of(kSpaces) + 1);
+    }
+}
+
 void check_roles(const std::vector<ChatMessage>& messages) {
     check<ArgumentError>(!messages.empty(), "[chat template] expected at least one message, got none");
     check<ArgumentError>(messages[0].role != Role::assistant,
@@ -132,23 +146,35 @@ std::vector<Segment> render_content(const std::vector<ContentPart>& content, con
             list.add({{part.kind, {}, part.media}});
         }
     }
-    return list.take();
+    std::vector<Segment> segments = list.take();
+    if (options.format.trims) trim_ends(segments);
+    return segments;
+}
+
+std::string opening(Role first, const TemplateOptions& options) {
+    const ChatFormat& format = options.format;
+    // NOTE: an answer that is said has a template of its own in the reference, without a system of its own.
+    if (first == Role::system || format.default_system.empty() || options.use_tts) return format.begin;
+    return format.begin + format.open_turn(role_name(Role::system)) + format.default_system + format.turn_end;
 }
 
 std::string generation_prompt(const TemplateOptions& options) {
-    std::string prompt = "<|im_start|>assistant\n";
-    if (!options.enable_thinking) prompt += "<think>\n\n</think>\n\n";
-    if (options.use_tts) prompt += "<|tts_bos|>";
+    const ChatFormat& format = options.format;
+    std::string prompt = format.open_turn(role_name(Role::assistant));
+    if (format.thinks) prompt += options.enable_thinking ? format.thought_begin : "<think>\n\n</think>\n\n";
+    if (options.use_tts) prompt += format.spoken_begin;
     return prompt;
 }
 
 std::vector<Segment> render_chat(const std::vector<ChatMessage>& messages, const TemplateOptions& options) {
     check_roles(messages);
+    const ChatFormat& format = options.format;
     const size_t question = last_question(messages, options);
     SegmentList list;
+    list.add_template(opening(messages[0].role, options));
     for (size_t i = 0; i < messages.size(); ++i) {
-        list.add_template(format("<|im_start|>{}\n", role_name(messages[i].role)));
-        if (messages[i].role == Role::assistant) {
+        list.add_template(format.open_turn(role_name(messages[i].role)));
+        if (messages[i].role == Role::assistant && format.thinks) {
             AssistantTurn turn = split_thinking(messages[i], options);
             const bool shows_thinking = i > question && (i + 1 == messages.size() || !turn.reasoning.empty());
             if (shows_thinking) {
@@ -159,7 +185,7 @@ std::vector<Segment> render_chat(const std::vector<ChatMessage>& messages, const
         } else {
             list.add(render_content(messages[i].content, options));
         }
-        list.add_template("<|im_end|>\n");
+        list.add_template(format.turn_end);
     }
     if (options.add_generation_prompt) list.add_template(generation_prompt(options));
     return list.take();

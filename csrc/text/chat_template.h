@@ -1,12 +1,13 @@
 #pragma once
 // The chat template: messages become text spans with image and audio slots between them.
-// Reference: tokenizer_config.json chat_template of MiniCPM-o 4.5 (Qwen3's) and MiniCPMO.chat's joining of
-// content.
+// Reference: tokenizer_config.json chat_template of the members (Qwen3's, Qwen2's, Llama 3's) and
+// MiniCPMO.chat's joining of content.
 
 #include <cstdint>
 #include <string>
 #include <vector>
 
+#include "text/chat_format.h"
 #include "text/tokenizer.h"
 
 namespace minicpmo {
@@ -29,9 +30,10 @@ struct ChatMessage {
 };
 
 struct TemplateOptions {
+    ChatFormat format;
     bool add_generation_prompt = true;
     bool enable_thinking = false;
-    bool use_tts = false;          // opens the answer with <|tts_bos|>
+    bool use_tts = false;          // opens the answer as one that is said
     std::string separator = "\n";  // between the parts of one message; empty in omni and streaming mode
     bool parse_special = false;    // recognise special tokens in the caller's own text too
 };
@@ -48,6 +50,8 @@ std::vector<Segment> render_chat(const std::vector<ChatMessage>& messages, const
 // open turn.
 std::vector<Segment> render_content(const std::vector<ContentPart>& content, const TemplateOptions& options);
 std::string generation_prompt(const TemplateOptions& options);  // "<|im_start|>assistant\n..."
+// What a conversation opens with: its first token, and what the system says where no message does.
+std::string opening(Role first, const TemplateOptions& options);
 // All segments as one string, slots written "<image>./</image>" and "<audio>./</audio>" as the official code
 // prints them.
 std::string rendered_text(const std::vector<Segment>& segments);

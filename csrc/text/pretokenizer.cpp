@@ -43,12 +43,12 @@ size_t space_end(std::u32string_view text, size_t begin) {
 
 }  // namespace
 
-size_t word_end(std::u32string_view text, size_t begin) {
+size_t word_end(std::u32string_view text, size_t begin, size_t max_digits) {
     const char32_t code = text[begin];
     const char32_t next = begin + 1 < text.size() ? text[begin + 1] : U'\n';
     if (const size_t end = contraction_end(text, begin); end != begin) return end;
     if (is_letter(code)) return run_end(text, begin, is_letter);
-    if (is_number(code)) return begin + 1;
+    if (is_number(code)) return run_end(text.substr(0, begin + max_digits), begin, is_number);
     if (!is_line_break(code) && is_letter(next)) return run_end(text, begin + 1, is_letter);
     const size_t symbols = code == ' ' && is_symbol(next) ? begin + 1 : begin;
     if (const size_t end = run_end(text, symbols, is_symbol); end != symbols)

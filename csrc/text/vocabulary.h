@@ -28,6 +28,9 @@ struct Vocabulary {
     std::vector<TokenType>
         types;  // same length; control: special, user_defined: added but kept when decoding
     std::vector<std::string> merges;  // of byte pairs: "left right", best first
+    size_t max_digits = 1;            // of byte pairs: digits of a number that make a word
+    bool normalises = true;           // of byte pairs: to NFC
+    bool keeps_words = false;         // of byte pairs: a word that is a token is not merged together
     std::vector<float> scores;        // of sentence pieces, for each token
     bool adds_space = true;           // of sentence pieces: in front of a text
 };

@@ -177,3 +177,50 @@ TEST_CASE("System prompts without reference audio name a stock voice, or nothing
     CHECK(contents(system_prompt(true, "anything", "zh")) == standard);
     CHECK(contents(system_prompt(false, "", "en")) == standard);
 }
+
+TEST_CASE("A template tells what stands around turns") {
+    CHECK(read_chat_format("").thinks);
+    CHECK(read_chat_format("{{ messages }}").turn_begin == "<|im_start|>");
+    const ChatFormat qwen3 = read_chat_format("'<|im_start|>system\\n' if enable_thinking is false");
+    CHECK((qwen3.thinks && qwen3.default_system.empty() && qwen3.thought_begin.empty()));
+    CHECK(read_chat_format("<|im_start|> enable_thinking is true '<think>\\n'").thought_begin == "<think>\n");
+    const ChatFormat llama3 = read_chat_format("'<|start_header_id|>' content | trim '<|eot_id|>'");
+    CHECK((llama3.begin == "<|begin_of_text|>" && llama3.trims && !llama3.thinks));
+    for (const char* words :
+         {"'<|im_start|>system\\nBe kind.<|im_end|>\\n'", "'<|im_start|>system\nBe kind.<|im_end|>'",
+          "'<|im_start|>system\\n' + x '<|im_start|>system\nBe kind.<|im_end|>'"}) {
+        CHECK(read_chat_format(words).default_system == "Be kind.");
+    }
+    for (const char* words : {"<|im_start|>system", "<|im_start|>system\\n",
+                              "<|im_start|>system\\n{{ x }}<|im_end|>", "<|im_start|>system\\n<|im_end|>"}) {
+        CHECK(read_chat_format(words).default_system.empty());
+    }
+}
+
+TEST_CASE(
+    "A system's words of the template stand where no message is the system's, and the answer is not said") {
+    TemplateOptions options;
+    options.format = read_chat_format("'<|im_start|>system\\nBe kind.<|im_end|>\\n'");
+    const std::string answer = "<|im_start|>assistant\n";
+    CHECK(render({user("q")}, options) ==
+          "<|im_start|>system\nBe kind.<|im_end|>\n<|im_start|>user\nq<|im_end|>\n" + answer);
+    const ChatMessage system = {Role::system, {text("s")}};
+    CHECK(render({system, user("q"), assistant("<think>t</think>a")}, options) ==
+          "<|im_start|>system\ns<|im_end|>\n<|im_start|>user\nq<|im_end|>\n"
+          "<|im_start|>assistant\n<think>t</think>a<|im_end|>\n" +
+              answer);
+    options.use_tts = true;
+    options.format.spoken_begin = "<|spk|>";
+    CHECK(render({user("q")}, options) == "<|im_start|>user\nq<|im_end|>\n" + answer + "<|spk|>");
+}
+
+TEST_CASE("Llama 3's turns stand without the spaces around them") {
+    TemplateOptions options;
+    options.format = read_chat_format("<|start_header_id|> trim");
+    const ChatMessage message = {Role::user, {text("  "), image(0), text("What? \n")}};
+    CHECK(render({message}, options) ==
+          "<|begin_of_text|><|start_header_id|>user<|end_header_id|>\n\n<image>./</image>\nWhat?<|eot_id|>"
+          "<|start_header_id|>assistant<|end_header_id|>\n\n");
+    CHECK(render({user(" \n ")}, {.format = options.format, .add_generation_prompt = false}) ==
+          "<|begin_of_text|><|start_header_id|>user<|end_header_id|>\n\n<|eot_id|>");
+}

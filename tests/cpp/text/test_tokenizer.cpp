@@ -15,11 +15,11 @@ using Ids = std::vector<int32_t>;
 
 namespace {
 
-std::vector<std::string> words(std::string_view text) {
+std::vector<std::string> words(std::string_view text, size_t max_digits = 1) {
     const std::u32string codes = decode_utf8(text);
     std::vector<std::string> out;
     for (size_t begin = 0; begin < codes.size();) {
-        const size_t end = word_end(codes, begin);
+        const size_t end = word_end(codes, begin, max_digits);
         REQUIRE(end > begin);
         out.emplace_back();
         for (; begin < end; ++begin) append_utf8(out.back(), codes[begin]);
@@ -87,6 +87,21 @@ TEST_CASE("Words are cut as the Qwen2 expression cuts them") {
     CHECK(words("\u3000x\u00A0\u00A01") == Words{"\u3000x", "\u00A0", "\u00A0", "1"});
     CHECK(words("e\u0301x") == Words{"e", "\u0301x"});
     CHECK(words("\nx") == Words{"\n", "x"});
+}
+
+TEST_CASE("Numbers are cut into as many digits as the vocabulary wants") {
+    CHECK(words("a1234567 12", 3) == Words{"a", "123", "456", "7", " ", "12"});
+    CHECK(words("12", 3) == Words{"12"});
+}
+
+TEST_CASE("A word that is a token stays whole where the vocabulary wants that, and text as it is written") {
+    Vocabulary vocabulary = small_vocabulary();
+    vocabulary.keeps_words = true;
+    vocabulary.normalises = false;
+    const Tokenizer tokenizer(std::move(vocabulary));
+    CHECK(tokenizer.encode("xyz", false) == Ids{kUnreachable});
+    CHECK(tokenizer.encode("xyzz", false) == Ids{'x', 'y', 'z', 'z'});
+    CHECK(tokenizer.decode(tokenizer.encode("e\u0301", false)) == "e\u0301");
 }
 
 TEST_CASE("Contractions are words in any case") {
