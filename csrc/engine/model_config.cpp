@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <map>
+#include <utility>
 
 #include "base/error.h"
 #include "core/metadata_keys.h"
@@ -13,10 +14,28 @@ namespace minicpmo {
 namespace {
 
 // The facts behind an architecture's name that its metadata does not state.
-const std::map<std::string, nn::RopePairs, std::less<>> kRopePairs = {
-    {"qwen3", nn::RopePairs::halves},
-    {"qwen2", nn::RopePairs::halves},
-    {"llama", nn::RopePairs::neighbours},
+struct ArchFacts {
+    nn::RopePairs pairs;
+    bool is_scaled = false;  // the scales that a file leaves out are those of the first MiniCPM, not 1
+};
+const std::map<std::string, ArchFacts, std::less<>> kArchs = {
+    {"qwen3", {nn::RopePairs::halves}},
+    {"qwen2", {nn::RopePairs::halves}},
+    {"llama", {nn::RopePairs::neighbours}},
+    {"minicpm", {nn::RopePairs::neighbours, true}},
+};
+
+// What stands in tokenizer.ggml.pre, and what it says of words.
+struct PreFacts {
+    const char* name;
+    size_t max_digits;
+    bool normalises, keeps_words;
+};
+constexpr PreFacts kPres[] = {
+    {"qwen2", 1, true, false},
+    {"llama-bpe", 3, false, true},
+    {"llama-v3", 3, false, true},
+    {"llama3", 3, false, true},
 };
 
 std::string llm_arch(const GgufFile& file) {
@@ -36,13 +55,18 @@ nn::RopeConfig read_rope(const Keys& keys, const std::string& arch, int d_head) 
                           "[config] key {}rope.dimension_count: expected an even number, got {}",
                           keys.prefix(), rope.n_dims);
     rope.base = keys.number("rope.freq_base", 1.0, 1e12, 10000.0);
-    rope.pairs = kRopePairs.find(arch)->second;
+    rope.pairs = kArchs.find(arch)->second.pairs;
     const auto scaling = keys.file().get_or<std::string>(keys.prefix() + "rope.scaling.type", "none");
     if (scaling == "linear") {
         rope.scale = 1.0F / keys.number("rope.scaling.factor", 1e-3, 1e6, 1.0);
+    } else if (scaling == "longrope") {  // factors are tensors; without them nothing is scaled
+        const int n_ctx = keys.integer("context_length", 1, kMaxTokens);
+        rope.n_ctx_short = keys.integer("rope.scaling.original_context_length", 1, kMaxTokens, n_ctx);
+        rope.attn_factor = keys.number("rope.scaling.attn_factor", 1e-3, 1e3, 1.0);
     } else {
         check<UnsupportedModelError>(scaling == "none",
-                                     "[config] expected rope.scaling.type none or linear, got {}", scaling);
+                                     "[config] expected rope.scaling.type none, linear or longrope, got {}",
+                                     scaling);
     }
     return rope;
 }
@@ -51,9 +75,9 @@ LlmConfig read_llm(const GgufFile& file) {
     LlmConfig llm;
     llm.arch = llm_arch(file);
     check<UnsupportedModelError>(
-        kRopePairs.contains(llm.arch),
-        "[config] expected a language model of architecture qwen3, qwen2 or llama, got {} ({})", llm.arch,
-        file.path().string());
+        kArchs.contains(llm.arch),
+        "[config] expected a language model of architecture qwen3, qwen2, llama or minicpm, got {} ({})",
+        llm.arch, file.path().string());
     const Keys keys(file, llm.arch + ".");
     DecoderConfig& d = llm.decoder;
     d.n_layer = keys.integer("block_count", 1, kMaxLayers);
@@ -71,9 +95,10 @@ LlmConfig read_llm(const GgufFile& file) {
                                  d.d_head, d_value);
     d.norm_eps = keys.number("attention.layer_norm_rms_epsilon", 0.0, 1.0);
     d.rope = read_rope(keys, llm.arch, d.d_head);
-    d.residual_scale = keys.number("residual_scale", 1e-6, 1e6, 1.0);
-    llm.embedding_scale = keys.number("embedding_scale", 1e-6, 1e6, 1.0);
-    llm.logit_scale = keys.number("logit_scale", 1e-6, 1e6, 1.0);
+    const bool is_scaled = kArchs.find(llm.arch)->second.is_scaled;
+    d.residual_scale = keys.number("residual_scale", 1e-6, 1e6, is_scaled ? 1.4 / std::sqrt(d.n_layer) : 1.0);
+    llm.embedding_scale = keys.number("embedding_scale", 1e-6, 1e6, is_scaled ? 12.0 : 1.0);
+    llm.logit_scale = keys.number("logit_scale", 1e-6, 1e6, is_scaled ? d.n_embd / 256.0 : 1.0);
     d.qk_norm = file.find_tensor("blk.0.attn_q_norm.weight") != nullptr;
     llm.n_ctx_train = keys.integer("context_length", 1, kMaxTokens);
     const TensorInfo* embedding = file.find_tensor("token_embd.weight");
@@ -103,6 +128,8 @@ VisionConfig read_vision(const GgufFile& file, int n_embd_llm) {
     v.resampler.n_embd = resampler_keys.integer("embedding_length", 4, kMaxWidth);
     v.resampler.n_head = resampler_keys.integer("attention.head_count", 1, kMaxLayers);
     v.resampler.n_embd_vision = v.tower.n_embd;
+    v.resampler.has_times = file.get_or<bool>("minicpmo.resampler.temporal_ids", false);
+    v.resampler.output_scale = resampler_keys.number("embedding_scale_folded", 1e-6, 1e6, 1.0);
     check<ModelFileError>(
         v.tower.n_embd % v.tower.n_head == 0 && v.resampler.n_embd % v.resampler.n_head == 0,
         "[config] expected heads that divide the width, got {} of {} (vision), {} of {} (resampler)",
@@ -127,6 +154,11 @@ VisionConfig read_vision(const GgufFile& file, int n_embd_llm) {
         v.patches.std[i] = static_cast<float>(std[i]);
     }
     v.use_image_id = file.get_or<bool>("minicpmo.vision.use_image_id", true);
+    const auto style = file.get_or<std::string>("minicpmo.vision.slice_style", "2.6");
+    check<UnsupportedModelError>(style == "2.6" || style == "2.5",
+                                 "[config] expected minicpmo.vision.slice_style 2.5 or 2.6, got {}", style);
+    v.slices_are_images = style == "2.5";
+    v.rows_are_joined = file.get_or<bool>("minicpmo.vision.rows_are_joined", false);
     return v;
 }
 
@@ -149,6 +181,7 @@ AudioConfig read_audio(const GgufFile& file, int n_embd_llm) {
     a.encoder.n_embd = n_embd_llm;
     a.encoder.pool_step = keys.integer("pool_step", 1, 1024);
     a.chunk_s = keys.number("chunk_length_s", 0.02, 30.0, 1.0);
+    a.tags_chunks = file.get_or<bool>("minicpmo.audio.tags_chunks", false);
     check<ModelFileError>(w.n_embd % w.n_head == 0,
                           "[config] expected audio heads that divide the width, got {} of {}", w.n_head,
                           w.n_embd);
@@ -207,6 +240,23 @@ TokenRoles read_token_roles(const GgufFile& file, int n_vocab) {
     return roles;
 }
 
+ChatFormat read_chat(const GgufFile& file) {
+    ChatFormat chat = read_chat_format(file.get_or<std::string>("tokenizer.chat_template", ""));
+    chat.spoken_begin = file.get_or<std::string>("minicpmo.chat.spoken_begin", chat.spoken_begin);
+    // Where sentence pieces do not say so, they begin a text with a token of their own.
+    const bool is_pieces = file.get_or<std::string>("tokenizer.ggml.model", "") == "llama";
+    const bool adds_begin = file.get_or<bool>("tokenizer.ggml.add_bos_token", is_pieces);
+    if (chat.begin.empty() && adds_begin && file.has("tokenizer.ggml.bos_token_id")) {
+        const auto tokens = file.get<std::vector<std::string>>("tokenizer.ggml.tokens");
+        const auto id = file.get<int64_t>("tokenizer.ggml.bos_token_id");
+        check<ModelFileError>(id >= 0 && std::cmp_less(id, tokens.size()),
+                              "[config] key tokenizer.ggml.bos_token_id: expected 0 to {}, got {}",
+                              static_cast<int64_t>(tokens.size()) - 1, id);
+        chat.begin = tokens[static_cast<size_t>(id)];
+    }
+    return chat;
+}
+
 }  // namespace
 
 ModelConfig read_model_config(const GgufFile& file) {
@@ -223,6 +273,7 @@ ModelConfig read_model_config(const GgufFile& file) {
         config.modules.emplace_back("audio");
     }
     config.tokens = read_token_roles(file, config.llm.n_vocab);
+    config.chat = read_chat(file);
     return config;
 }
 
@@ -241,9 +292,14 @@ Vocabulary read_vocabulary(const GgufFile& file) {
         vocabulary.adds_space = file.get_or<bool>("tokenizer.ggml.add_space_prefix", true);
     } else {
         const auto pre = file.get_or<std::string>("tokenizer.ggml.pre", "qwen2");
-        check<UnsupportedModelError>(pre == "qwen2",
-                                     "[config] expected tokenizer.ggml.pre qwen2, got {} ({})", pre,
-                                     file.path().string());
+        const auto* facts = std::find_if(std::begin(kPres), std::end(kPres),
+                                         [&](const PreFacts& f) { return f.name == pre; });
+        check<UnsupportedModelError>(facts != std::end(kPres),
+                                     "[config] expected tokenizer.ggml.pre qwen2 or llama-bpe, got {} ({})",
+                                     pre, file.path().string());
+        vocabulary.max_digits = facts->max_digits;
+        vocabulary.normalises = facts->normalises;
+        vocabulary.keeps_words = facts->keeps_words;
         vocabulary.merges = file.get<std::vector<std::string>>("tokenizer.ggml.merges");
     }
     for (const int64_t type : file.get<std::vector<int64_t>>("tokenizer.ggml.token_type")) {

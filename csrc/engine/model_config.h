@@ -14,16 +14,17 @@
 #include "models/decoder.h"
 #include "models/resampler.h"
 #include "models/siglip.h"
+#include "text/chat_format.h"
 #include "text/tokenizer.h"
 
 namespace minicpmo {
 
 struct LlmConfig {
-    std::string arch;  // qwen3, qwen2, llama: names the metadata keys
+    std::string arch;  // qwen3, qwen2, llama, minicpm: names the metadata keys
     DecoderConfig decoder;
     int n_ctx_train = 0;  // tokens
     int n_vocab = 0;
-    float embedding_scale = 1.0F;  // of all input rows
+    float embedding_scale = 1.0F;  // of the rows of tokens
     float logit_scale = 1.0F;      // divides the logits
     std::string file_type;         // of the largest matrices, as ggml names it
 };
@@ -34,12 +35,15 @@ struct VisionConfig {
     SliceConfig slicing;
     PatchConfig patches;
     bool use_image_id = true;
+    bool slices_are_images = false;  // each has the tags of a picture, and all together those of slices
+    bool rows_are_joined = false;    // the tower takes the patches of a slice for one row of them
 };
 
 struct AudioConfig {
     MelConfig mel;
     AudioEncoderConfig encoder;
-    float chunk_s = 1.0F;  // blocks of attention, and chunks of a stream
+    float chunk_s = 1.0F;      // blocks of attention, and chunks of a stream
+    bool tags_chunks = false;  // in a prompt each chunk has the tags of a sound
 };
 
 // Ids of the tokens that structure a prompt; -1 where the vocabulary has none.
@@ -64,6 +68,7 @@ struct ModelConfig {
     std::optional<VisionConfig> vision;
     std::optional<AudioConfig> audio;
     TokenRoles tokens;
+    ChatFormat chat;
 };
 
 ModelConfig read_model_config(const GgufFile& file);  // throws ModelFileError, UnsupportedModelError

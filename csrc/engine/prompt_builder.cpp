@@ -11,6 +11,9 @@ namespace minicpmo {
 
 namespace {
 
+constexpr size_t kMaxFrames = 16;      // of one picture; the reference packs up to 6
+constexpr int32_t kMaxTime = 1 << 20;  // tenths of a second, 29 hours: a float32 still tells them apart
+
 std::string repeat(const std::string& text, int64_t n) {
     std::string out;
     for (int64_t i = 0; i < n; ++i) out += text;
@@ -59,10 +62,24 @@ PreparedImage prepare_image(const VisionConfig& config, const ImageView& image,
     return prepared;
 }
 
+std::vector<int32_t> slice_position_ids(const VisionConfig& config, const PatchedImage& slice) {
+    if (config.rows_are_joined) return position_ids(1, slice.rows * slice.cols, config.tower.position_grid);
+    return position_ids(slice.rows, slice.cols, config.tower.position_grid);
+}
+
 Array<float> encode_slice(const Model& model, const PatchedImage& slice, Workspace& workspace) {
-    const VisionEncoder& vision = model.vision();
-    const std::vector<int32_t> ids = position_ids(slice.rows, slice.cols, vision.position_grid());
-    return vision.encode({slice.pixels, ids, slice.rows, slice.cols}, workspace);
+    const std::vector<int32_t> ids = slice_position_ids(*model.config().vision, slice);
+    return model.vision().encode({slice.pixels, ids, slice.rows, slice.cols}, workspace);
+}
+
+Array<float> encode_slices(const Model& model, std::span<const PatchedImage> frames,
+                           std::span<const int32_t> times, Workspace& workspace) {
+    std::vector<std::vector<int32_t>> ids;
+    std::vector<VisionInput> inputs;
+    for (const PatchedImage& frame : frames) ids.push_back(slice_position_ids(*model.config().vision, frame));
+    for (size_t i = 0; i < frames.size(); ++i)
+        inputs.push_back({frames[i].pixels, ids[i], frames[i].rows, frames[i].cols});
+    return model.vision().encode_frames(inputs, times, workspace);
 }
 
 std::string image_placeholder(const VisionConfig& config, Grid grid, int index,
@@ -71,12 +88,16 @@ std::string image_placeholder(const VisionConfig& config, Grid grid, int index,
     std::string text;
     if (use_image_id.value_or(config.use_image_id))
         text += "<image_id>" + std::to_string(index) + "</image_id>";
-    text += "<image>" + queries + "</image>";
+    const std::string whole = "<image>" + queries + "</image>";
+    text += whole;
+    const std::string slice = config.slices_are_images ? whole : "<slice>" + queries + "</slice>";
+    const bool has_frame = config.slices_are_images && grid.rows > 0;
+    if (has_frame) text += "<slice>";
     for (int row = 0; row < grid.rows; ++row) {
         if (row > 0) text += "\n";
-        text += repeat("<slice>" + queries + "</slice>", grid.cols);
+        text += repeat(slice, grid.cols);
     }
-    return text;
+    return has_frame ? text + "</slice>" : text;
 }
 
 std::vector<ChatMessage> to_chat(std::span<const Message> messages, Media& media) {
@@ -87,7 +108,7 @@ std::vector<ChatMessage> to_chat(std::span<const Message> messages, Media& media
             ContentPart content{part.kind, part.text, -1};
             if (part.kind == PartKind::image) {
                 content.media = static_cast<int>(media.images.size());
-                media.images.push_back(part.image);
+                media.images.push_back({part.image, part.later_frames, part.times});
             }
             if (part.kind == PartKind::audio) {
                 content.media = static_cast<int>(media.sounds.size());
@@ -100,8 +121,9 @@ std::vector<ChatMessage> to_chat(std::span<const Message> messages, Media& media
     return chat;
 }
 
-TemplateOptions to_template_options(const PromptOptions& options, bool has_sound) {
+TemplateOptions to_template_options(const PromptOptions& options, const ChatFormat& format, bool has_sound) {
     TemplateOptions t;
+    t.format = format;
     t.add_generation_prompt = options.add_generation_prompt;
     t.enable_thinking = options.enable_thinking;
     t.use_tts = options.use_tts.value_or(has_sound);
@@ -123,7 +145,7 @@ struct PromptBuilder::Sound {
 Prompt PromptBuilder::build(std::span<const Message> messages, const PromptOptions& options) const {
     Media media;
     const std::vector<ChatMessage> chat = to_chat(messages, media);
-    const TemplateOptions t = to_template_options(options, !media.sounds.empty());
+    const TemplateOptions t = to_template_options(options, model_.config().chat, !media.sounds.empty());
     return build(render_chat(chat, t), media, options, 0);
 }
 
@@ -149,7 +171,9 @@ Prompt PromptBuilder::build(const std::vector<Segment>& segments, const Media& m
         flush();  // a placeholder begins and ends with special tokens, so nothing merges across it
         const auto slot = static_cast<size_t>(segment.media);
         if (segment.kind == PartKind::image) {
-            append_image(prompt, std::move(images.at(slot)), index++, options);
+            const auto n_frame = static_cast<int>(images.at(slot).later_frames.size()) + 1;
+            append_image(prompt, std::move(images.at(slot)), index, options);
+            index += n_frame;
         } else {
             append_sound(prompt, sounds.at(slot), options);
         }
@@ -161,11 +185,38 @@ Prompt PromptBuilder::build(const std::vector<Segment>& segments, const Media& m
 std::vector<PreparedImage> PromptBuilder::prepare_images(const Media& media,
                                                          const PromptOptions& options) const {
     std::vector<PreparedImage> images;
-    for (const ImageView& view : media.images) {
-        model_.vision();
-        images.push_back(prepare_image(*model_.config().vision, view, options.max_slices));
-    }
+    for (const Media::Picture& picture : media.images) images.push_back(prepare_picture(picture, options));
     return images;
+}
+
+PreparedImage PromptBuilder::prepare_picture(const Media::Picture& picture,
+                                             const PromptOptions& options) const {
+    model_.vision();
+    const VisionConfig& config = *model_.config().vision;
+    PreparedImage prepared = prepare_image(config, picture.view, options.max_slices);
+    if (picture.times.empty() && picture.later_frames.empty()) return prepared;
+    const size_t n_frame = picture.later_frames.size() + 1;
+    check<UnsupportedModelError>(config.resampler.has_times,
+                                 "[prompt] expected pictures one by one, got {} frames with times as one "
+                                 "picture: the resampler of {} has no positions in time",
+                                 n_frame, model_.config().name);
+    check<ArgumentError>(n_frame <= kMaxFrames && picture.times.size() == n_frame,
+                         "[prompt] expected 1 to {} frames and a time for each, got {} and {}", kMaxFrames,
+                         n_frame, picture.times.size());
+    for (const int32_t time : picture.times) {
+        check<ArgumentError>(time >= -1 && time <= kMaxTime,
+                             "[prompt] expected times of -1 to {} tenths of a second, got {}", kMaxTime,
+                             time);
+    }
+    prepared.times = picture.times;
+    for (const ImageView& frame : picture.later_frames) {
+        PreparedImage later = prepare_image(config, frame, options.max_slices);
+        check<ArgumentError>(later.slices.size() == prepared.slices.size(),
+                             "[prompt] expected frames of one size to make one picture, got {} and {} slices",
+                             prepared.slices.size(), later.slices.size());
+        prepared.later_frames.push_back(std::move(later.slices));
+    }
+    return prepared;
 }
 
 std::vector<PromptBuilder::Sound> PromptBuilder::prepare_sounds(const Media& media,
@@ -219,8 +270,12 @@ void PromptBuilder::append_image(Prompt& prompt, PreparedImage image, int index,
     const int begin = static_cast<int>(prompt.ids.size());
     prompt.ids.insert(prompt.ids.end(), ids.begin(), ids.end());
     for (size_t i = 0; i < places.size(); ++i) {
-        const auto encode = [&model = model_, slice = std::move(image.slices[i])](Workspace& workspace) {
-            return encode_slice(model, slice, workspace);
+        std::vector<PatchedImage> frames = {std::move(image.slices[i])};
+        for (std::vector<PatchedImage>& later : image.later_frames) frames.push_back(std::move(later[i]));
+        const auto encode = [&model = model_, frames = std::move(frames),
+                             times = image.times](Workspace& workspace) {
+            return times.empty() ? encode_slice(model, frames.front(), workspace)
+                                 : encode_slices(model, frames, times, workspace);
         };
         prompt.runs.push_back({begin + places[i], config.resampler.n_query, PartKind::image, encode,
                                MediumRows{image.digests[i], 0}});
@@ -236,7 +291,7 @@ void PromptBuilder::append_sound(Prompt& prompt, const Sound& sound, const Promp
         model_.config().name);
     const int64_t per_second =
         audio_token_count(model_, std::lround(config.chunk_s * static_cast<float>(config.mel.sample_rate)));
-    const bool is_cut = options.stream_input || sound.rows != nullptr;
+    const bool is_cut = options.stream_input || config.tags_chunks || sound.rows != nullptr;
     const int64_t per_group = std::max<int64_t>(is_cut ? per_second : sound.n, 1);
     const int64_t per_piece = sound.rows != nullptr ? per_group : sound.recording->tokens_per_piece();
     const auto add_run = [&](int64_t row, int64_t n) {

@@ -18,7 +18,7 @@ namespace minicpmo {
 struct PromptOptions {
     bool add_generation_prompt = true;
     bool enable_thinking = false;
-    std::optional<bool> use_tts;    // opens the answer with <|tts_bos|>; absent: if there is sound
+    std::optional<bool> use_tts;    // opens the answer as one that is said; absent: if there is sound
     bool omni = false;              // joins the parts of a message without newlines
     bool stream_input = false;      // omni, with the placeholders of sound a second each
     bool hears_whole = false;       // sound is no blocks: each moment of it sees all of it
@@ -47,18 +47,31 @@ struct Prompt {
 struct PreparedImage {
     Grid grid;
     std::vector<PatchedImage> slices;  // overview first
-    std::vector<Digest> digests;       // of their pixels
+    std::vector<Digest> digests;       // of their pixels, and of those of later frames and the times
+    // Of frames of a video: the same of each after the first, and the times of all.
+    std::vector<std::vector<PatchedImage>> later_frames = {};
+    std::vector<int32_t> times = {};
 };
 PreparedImage prepare_image(const VisionConfig& config, const ImageView& image,
                             std::optional<int> max_slices);
+// Rows of the tower's table of positions for each patch, [rows * cols].
+std::vector<int32_t> slice_position_ids(const VisionConfig& config, const PatchedImage& slice);
 Array<float> encode_slice(const Model& model, const PatchedImage& slice,
                           Workspace& workspace);  // -> [n_embd, n_query]
+// The same of a slice of several frames at their times.
+Array<float> encode_slices(const Model& model, std::span<const PatchedImage> frames,
+                           std::span<const int32_t> times, Workspace& workspace);
 // The text that stands for a picture of this grid: "<image_id>0</image_id><image><unk>...</image><slice>...".
 std::string image_placeholder(const VisionConfig& config, Grid grid, int index,
                               std::optional<bool> use_image_id);
 // Pictures and sounds of messages in order; a slot of the template refers to them by index.
 struct Media {
-    std::vector<ImageView> images;
+    struct Picture {
+        ImageView view;
+        std::vector<ImageView> later_frames = {};
+        std::vector<int32_t> times = {};
+    };
+    std::vector<Picture> images;
     std::vector<std::span<const float>> sounds;
     std::vector<int> message_of_sound;
     // What a stream made of each sound, [n_embd, n]; empty: the sounds are whole, and encoded when they are
@@ -78,6 +91,7 @@ public:
 
 private:
     struct Sound;
+    PreparedImage prepare_picture(const Media::Picture& picture, const PromptOptions& options) const;
     std::vector<PreparedImage> prepare_images(const Media& media, const PromptOptions& options) const;
     std::vector<Sound> prepare_sounds(const Media& media, const PromptOptions& options) const;
     void append_image(Prompt& prompt, PreparedImage image, int index, const PromptOptions& options) const;
@@ -88,6 +102,6 @@ private:
 
 // Splits messages into what the template renders and the media it refers to.
 std::vector<ChatMessage> to_chat(std::span<const Message> messages, Media& media);
-TemplateOptions to_template_options(const PromptOptions& options, bool has_sound);
+TemplateOptions to_template_options(const PromptOptions& options, const ChatFormat& format, bool has_sound);
 
 }  // namespace minicpmo

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <utility>
 
 #include "base/error.h"
 #include "engine/session_file.h"
@@ -116,7 +117,7 @@ void Session::prefill_stream(std::span<const Message> messages, const PromptOpti
 std::string Session::closing() const {
     if (!state_.open_turn) return "";
     const bool is_said = state_.open_turn == Role::assistant && state_.answer_is_spoken;
-    return is_said ? "<|tts_eos|><|im_end|>\n" : "<|im_end|>\n";
+    return (is_said ? "<|tts_eos|>" : "") + model_->config().chat.turn_end;
 }
 
 void Session::read_messages(std::span<const Message> messages, const PromptOptions& options,
@@ -133,8 +134,11 @@ void Session::read_messages(std::span<const Message> messages, const PromptOptio
         const std::vector<ChatMessage> chat = to_chat({&message, 1}, media);
         const bool continues = state_.open_turn == Role::user && message.role == Role::user;
         if (!continues) {
-            const std::vector<int32_t> end = model_->tokenizer().encode(closing(), true);
-            prompt.ids.insert(prompt.ids.end(), end.begin(), end.end());
+            const bool is_first = n_past() == 0 && !state_.unread && prompt.ids.empty();
+            const TemplateOptions t = to_template_options(options, model_->config().chat, false);
+            const std::string before_turn = is_first ? opening(message.role, t) : closing();
+            const std::vector<int32_t> ids = model_->tokenizer().encode(before_turn, true);
+            prompt.ids.insert(prompt.ids.end(), ids.begin(), ids.end());
             const bool is_round = message.role == Role::user;
             const auto n_unread = static_cast<int32_t>(state_.unread.has_value());
             if (is_round)
@@ -144,9 +148,10 @@ void Session::read_messages(std::span<const Message> messages, const PromptOptio
         std::vector<Segment> segments;
         if (!continues) {
             segments.push_back(
-                {PartKind::text, {std::string("<|im_start|>") + role_name(message.role) + "\n", true}, -1});
+                {PartKind::text, {model_->config().chat.open_turn(role_name(message.role)), true}, -1});
         }
-        for (Segment& segment : render_content(chat[0].content, to_template_options(options, false))) {
+        for (Segment& segment :
+             render_content(chat[0].content, to_template_options(options, model_->config().chat, false))) {
             segments.push_back(std::move(segment));
         }
         PromptOptions own = options;
@@ -154,7 +159,8 @@ void Session::read_messages(std::span<const Message> messages, const PromptOptio
         // Recordings in other messages are whole, and in the reference not heard in blocks, unlike in chat().
         own.hears_whole = own.hears_whole || (hear && message.role != Role::user);
         append(prompt, builder.build(segments, media, own, state_.n_image));
-        state_.n_image += static_cast<int32_t>(media.images.size());
+        for (const Media::Picture& picture : media.images)
+            state_.n_image += static_cast<int32_t>(picture.later_frames.size()) + 1;
         state_.open_turn = message.role;
         state_.answer_is_spoken = false;
     }
@@ -215,8 +221,12 @@ void Session::begin(const GenerateOptions& options) {
     check<ArgumentError>(n_past() > 0, "[session] expected a prefill before generate, got an empty session");
     context_.workspace().clear_interrupt();
     answer_watch_.restart();
+    // The reference shows the tag that opens the thoughts, too, although the prompt has it.
+    const ChatFormat& format = model_->config().chat;
+    unsaid_ = options.enable_thinking && format.thinks ? format.thought_begin : "";
     if (!state_.answer_is_open) {
         TemplateOptions t;
+        t.format = model_->config().chat;
         t.enable_thinking = options.enable_thinking;
         t.use_tts = options.use_tts.value_or(state_.has_sound);
         Prompt prompt;
@@ -290,6 +300,7 @@ bool Session::decode(int32_t id) {
 
 std::optional<Piece> Session::next() {
     if (!is_generating_) return std::nullopt;
+    if (!unsaid_.empty()) return Piece{-1, std::exchange(unsaid_, {})};
     if (context_.workspace().is_interrupted()) return finish("interrupted");
     if (static_cast<int>(generated_.size()) >= options_.max_new_tokens) return finish("length");
     if (state_.unread && !decode(*state_.unread)) return finish("interrupted");

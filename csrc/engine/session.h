@@ -143,6 +143,7 @@ private:
     std::vector<int32_t> ends_;
     Drafter drafter_{0};
     std::vector<int32_t> generated_;
+    std::string unsaid_;  // of the answer, though no token of it
     Array<float> hidden_;
     Rng rng_;
     Utf8Stream utf8_;

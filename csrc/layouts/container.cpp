@@ -19,6 +19,12 @@ int64_t Container::count(std::string_view key) const {
     return number == nullptr ? 0 : *number;
 }
 
+double Container::number(std::string_view key, double fallback) const {
+    const auto found = metadata_.find(key);
+    const auto* value = found == metadata_.end() ? nullptr : std::get_if<double>(&found->second);
+    return value == nullptr ? fallback : *value;
+}
+
 size_t Container::first_region(const GgufFile& file) {
     const auto [found, is_new] = first_regions_.try_emplace(&file, regions_.size());
     if (is_new) regions_.insert(regions_.end(), file.regions().begin(), file.regions().end());

@@ -18,8 +18,9 @@ class Container {
 public:
     explicit Container(const GgufFile& base);  // all its keys and tensors, under their own names
 
-    void set(std::string_view key, MetaValue value);  // replaces
-    int64_t count(std::string_view key) const;        // an integer; 0 if there is none
+    void set(std::string_view key, MetaValue value);             // replaces
+    int64_t count(std::string_view key) const;                   // an integer; 0 if there is none
+    double number(std::string_view key, double fallback) const;  // of a key that may be absent
     // A tensor of a file, under another name. `file` must live as long as this object does.
     void link(const GgufFile& file, const TensorInfo& tensor, std::string_view name);
     void add(RewrittenTensor tensor, std::string_view name);

@@ -48,7 +48,7 @@ constexpr Role kRoles[] = {
 };
 constexpr const char* kTokenTypes = "tokenizer.ggml.token_type";
 constexpr int64_t kControl = 3, kUserDefined = 4;  // of these
-constexpr const char* kStops[] = {"<|im_end|>", "<|endoftext|>"};
+constexpr const char* kStops[] = {"<|im_end|>", "<|endoftext|>", "<|eot_id|>", "<|end_of_text|>", "</s>"};
 
 int64_t find_token(const std::vector<std::string>& tokens, std::string_view token) {
     const auto found = std::find(tokens.begin(), tokens.end(), token);
@@ -121,10 +121,14 @@ void add_llm_facts(Container& container, const GgufFile& file) {
     if (!stops.empty()) container.set("minicpmo.tokens.stop", std::move(stops));
 }
 
-void add_supplement(Container& container, const GgufFile& file) {
+void add_own_facts(Container& container, const GgufFile& file) {
     for (const auto& [key, value] : file.metadata()) {
         if (key.starts_with("minicpmo.")) container.set(key, value);
     }
+}
+
+void add_supplement(Container& container, const GgufFile& file) {
+    add_own_facts(container, file);
     for (const TensorInfo& tensor : file.tensors()) container.link(file, tensor, tensor.name);
 }
 

@@ -126,7 +126,7 @@ public:
         if (!vision && !audio && !speech && !supplement) return candidates_.llm.file;
         Container container(llm);
         if (candidates_.llm.kind == FileKind::llm) add_llm_facts(container, llm);
-        if (vision) add_vision(container, *vision);
+        if (vision) add_vision(container, *vision, llm_);
         if (audio) add_audio(container, *audio);
         if (speech) add_speech(container, *speech);
         if (supplement) add_supplement(container, *supplement);

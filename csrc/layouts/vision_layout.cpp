@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cmath>
 
 #include "base/error.h"
@@ -12,6 +13,7 @@ namespace {
 
 constexpr int64_t kHeadWidth = 128;  // of the resampler, in every member
 constexpr int64_t kUsualSlices = 9;
+constexpr double kFirstScale = 12.0;  // of embeddings, where a file of the architecture minicpm says nothing
 constexpr const char* kComputedTable = "resampler.pos_embed_k";
 
 int64_t position_grid(const GgufFile& file) {
@@ -52,7 +54,7 @@ void check_known(const GgufFile& file) {
 
 }  // namespace
 
-void add_vision(Container& container, const GgufFile& file) {
+void add_vision(Container& container, const GgufFile& file, const LlmTraits& llm) {
     check_known(file);
     const Keys keys(file, "clip.vision.");
     const int patch_size = keys.integer("patch_size", 1, 64);
@@ -79,7 +81,17 @@ void add_vision(Container& container, const GgufFile& file) {
         container.set(std::string("minicpmo.vision.") + key,
                       file.get<std::vector<double>>(keys.prefix() + key));
     }
-    container.set("minicpmo.vision.use_image_id", true);
+    // Only the first member's vocabulary has no token for the number of a picture; that member is another in
+    // two things more.
+    const bool has_ids = std::find(llm.tokens.begin(), llm.tokens.end(), "<image_id>") != llm.tokens.end();
+    container.set("minicpmo.vision.use_image_id", has_ids);
+    container.set("minicpmo.vision.slice_style", std::string(has_ids ? "2.6" : "2.5"));
+    container.set("minicpmo.vision.rows_are_joined", !has_ids);
+    // Their runtime scales all rows that a scaled language model reads, so their resampler's are divided.
+    const double usual = llm.arch == "minicpm" ? kFirstScale : 1.0;
+    container.set("minicpmo.resampler.embedding_scale_folded",
+                  container.number(llm.arch + ".embedding_scale", usual));
+    add_own_facts(container, file);
 
     for (int layer = 0; layer < n_layer; ++layer) add_layer(container, file, layer, n_embd);
     for (const TensorInfo& tensor : file.tensors()) {

@@ -62,6 +62,7 @@ struct Decoder::Step {
     int64_t n_out = 0;    // rows that leave the last layer: all, or the last
     int64_t n_logit = 0;  // rows whose logits are wanted: all, or the last of each strand
     bool from_ids = false;
+    Tensor rope_factors = nullptr;
     Tensor positions = nullptr;  // I32 [n]
     Tensor out_rows = nullptr;   // I32 [n_out], or nullptr for all
 };
@@ -97,7 +98,19 @@ Decoder::Decoder(const DecoderConfig& config, const WeightScope& scope) : config
         layers_.push_back(layer);
     }
     output_norm_ = nn::bind_rms_norm(scope / "output_norm", n_embd, config.norm_eps);
-    rope_factors_ = (scope / "rope_freqs").try_get_f32("weight", {config.rope.n_dims / 2});
+    const int64_t n_factor = config.rope.n_dims / 2;
+    rope_factors_ = (scope / "rope_freqs").try_get_f32("weight", {n_factor});
+    if (config.rope.n_ctx_short > 0) {
+        short_factors_ = (scope / "rope_factors_short").try_get_f32("weight", {n_factor});
+        long_factors_ = (scope / "rope_factors_long").try_get_f32("weight", {n_factor});
+    }
+}
+
+// NOTE: the reference goes over to the long factors when a conversation has become long, and leaves the keys
+// that it has turned by the short ones; here the length that a conversation may have decides from the start.
+Tensor Decoder::rope_factors(const KvCache& cache) const {
+    if (rope_factors_ != nullptr || config_.rope.n_ctx_short == 0) return rope_factors_;
+    return cache.shape().n_ctx > config_.rope.n_ctx_short ? long_factors_ : short_factors_;
 }
 
 KvShape Decoder::kv_shape(int n_ctx, ggml_type type) const {
@@ -110,7 +123,7 @@ Tensor Decoder::layer(Graph& g, int index, Tensor x, const Step& step) const {
     const Tensor normed = nn::rms_norm(g, w.attn_norm, x);                         // [n_embd, n]
     Tensor k = nn::split_heads(g, nn::linear(g, w.k, normed), config_.n_head_kv);  // [d_head, n_head_kv, n]
     if (config_.qk_norm) k = nn::rms_norm(g, w.k_norm, k);
-    k = nn::rope(g, config_.rope, k, step.positions, rope_factors_);
+    k = nn::rope(g, config_.rope, k, step.positions, step.rope_factors);
     const Tensor v = nn::linear(g, w.v, normed);  // [d_head * n_head_kv, n]
     // In the last layer only the rows somebody wants go on; keys and values were needed from all.
     const bool selects = step.out_rows != nullptr && index == config_.n_layer - 1;
@@ -120,7 +133,7 @@ Tensor Decoder::layer(Graph& g, int index, Tensor x, const Step& step) const {
         nn::split_heads(g, nn::linear(g, w.q, chosen(normed)), config_.n_head);  // [d_head, n_head, n_out]
     if (config_.qk_norm) q = nn::rms_norm(g, w.q_norm, q);
     const Tensor positions = selects ? g.find_input("out_positions") : step.positions;
-    q = nn::rope(g, config_.rope, q, positions, rope_factors_);
+    q = nn::rope(g, config_.rope, q, positions, step.rope_factors);
 
     const Tensor attended = attend(g, index, q, k, v, step, selects);  // [n_embd, n_out]
     const auto branch = [&](Tensor y) {
@@ -202,11 +215,17 @@ DecoderOutput Decoder::run(const DecoderInput& input, const TokenEmbedding* embe
     const auto n_strand = static_cast<int64_t>(caches.size());
     Step step;
     step.from_ids = from_ids;
+    step.rope_factors = rope_factors(*caches.front());
     step.n = static_cast<int64_t>(from_ids ? input.ids.size()
                                            : input.embeds.size() / static_cast<size_t>(config_.n_embd));
     step.n_out = hidden == Rows::all || n_strand > 1 ? step.n : 1;
     step.n_logit = logits == Rows::all ? step.n : n_strand;
-    GraphKey key = {step.n, from_ids, head != nullptr, static_cast<int64_t>(hidden), step.n_logit};
+    GraphKey key = {step.n,
+                    from_ids,
+                    head != nullptr,
+                    static_cast<int64_t>(hidden),
+                    step.n_logit,
+                    reinterpret_cast<intptr_t>(step.rope_factors)};
     for (KvCache* cache : caches) {
         Strand strand{cache, step.n / n_strand};
         cache->reserve(static_cast<int>(strand.n));
@@ -293,9 +312,23 @@ DecoderOutput Decoder::forward_each(std::span<const int32_t> ids, std::span<KvCa
     check<ArgumentError>(!ids.empty() && ids.size() == caches.size(),
                          "[decoder] expected a token for each of {} caches, got {}", caches.size(),
                          ids.size());
+    const auto is_alike = [&](const KvCache* cache) {
+        return rope_factors(*cache) == rope_factors(*caches.front());
+    };
     DecoderInput input;
-    input.ids = ids;
-    return run(input, &embedding, &head, Rows::all, Rows::last, caches, workspace);
+    if (std::all_of(caches.begin(), caches.end(), is_alike)) {
+        input.ids = ids;
+        return run(input, &embedding, &head, Rows::all, Rows::last, caches, workspace);
+    }
+    DecoderOutput all{Array<float>({config_.n_embd, 0}), Array<float>({head.linear.weight->ne[1], 0})};
+    for (size_t i = 0; i < ids.size(); ++i) {  // short and long contexts turn their keys differently
+        input.ids = ids.subspan(i, 1);
+        const DecoderOutput one = forward(input, &embedding, &head, Rows::last, *caches[i], workspace);
+        all.hidden.data.insert(all.hidden.data.end(), one.hidden.data.begin(), one.hidden.data.end());
+        all.logits.data.insert(all.logits.data.end(), one.logits.data.begin(), one.logits.data.end());
+    }
+    all.hidden.shape[1] = all.logits.shape[1] = static_cast<int64_t>(ids.size());
+    return all;
 }
 
 void Decoder::move_tail(KvCache& cache, int from, int to, Workspace& workspace) const {
@@ -317,7 +350,7 @@ void Decoder::turn_keys(KvCache& cache, int begin, int n, int distance, Workspac
         for (int i = 0; i < config_.n_layer; ++i) {
             const Tensor found = ggml_get_rows(ctx, cache.keys(i), rows);  // [d_head * n_head_kv, n]
             const Tensor k = ggml_reshape_3d(ctx, found, config_.d_head, config_.n_head_kv, n);
-            const Tensor turned = nn::rope(g, rope, k, distances, rope_factors_);
+            const Tensor turned = nn::rope(g, rope, k, distances, rope_factors(cache));
             g.run(ggml_set_rows(ctx, cache.keys(i), ggml_reshape_2d(ctx, turned, found->ne[0], n), cells));
         }
     });

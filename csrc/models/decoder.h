@@ -79,12 +79,14 @@ private:
     DecoderOutput run(const DecoderInput& input, const TokenEmbedding* embedding, const Head* head,
                       Rows hidden, Rows logits, std::span<KvCache* const> caches, Workspace& workspace) const;
     void turn_keys(KvCache& cache, int begin, int n, int distance, Workspace& workspace) const;
+    Tensor rope_factors(const KvCache& cache) const;
     void build(Graph& g, Step& step, const TokenEmbedding* embedding, const Head* head, Rows hidden) const;
 
     DecoderConfig config_;
     std::vector<Layer> layers_;
     nn::RmsNorm output_norm_;
-    Tensor rope_factors_ = nullptr;  // [n_dims / 2] or absent
+    // [n_dims / 2] or absent: for all contexts, for short ones and for long ones.
+    Tensor rope_factors_ = nullptr, short_factors_ = nullptr, long_factors_ = nullptr;
 };
 
 }  // namespace minicpmo

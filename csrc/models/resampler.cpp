@@ -32,16 +32,25 @@ Tensor Resampler::resample(Graph& g, Tensor patches, Tensor positions) const {
     const float scale = 1.0F / std::sqrt(static_cast<float>(config_.n_embd / n_head));
     const Tensor attended = nn::attention(g, q, k, v, nullptr, scale);  // [n_embd, n_query]
     const Tensor out = nn::layer_norm(g, norm_post_, nn::linear(g, out_, attended));
-    return g.name(nn::linear(g, proj_, out), "resampler.out");
+    const Tensor rows = nn::linear(g, proj_, out);
+    const bool is_scaled = config_.output_scale != 1.0F;
+    return g.name(is_scaled ? ggml_scale(g.ctx(), rows, config_.output_scale) : rows, "resampler.out");
 }
 
+namespace {
+
+// 10000^(-k / n) for k below n.
+std::vector<float> frequencies(int n) {
+    std::vector<float> omega;
+    for (int k = 0; k < n; ++k)
+        omega.push_back(1.0F / std::pow(10000.0F, static_cast<float>(k) / static_cast<float>(n)));
+    return omega;
+}
+
+}  // namespace
+
 Array<float> Resampler::positions(int rows, int cols) const {
-    const int quarter = config_.n_embd / 4;
-    std::vector<float> omega(static_cast<size_t>(quarter));
-    for (int k = 0; k < quarter; ++k) {
-        omega[static_cast<size_t>(k)] =
-            1.0F / std::pow(10000.0F, static_cast<float>(k) / static_cast<float>(quarter));
-    }
+    const std::vector<float> omega = frequencies(config_.n_embd / 4);
     Array<float> table({config_.n_embd, int64_t{rows} * cols});
     float* out = table.data.data();
     for (int row = 0; row < rows; ++row) {
@@ -52,6 +61,17 @@ Array<float> Resampler::positions(int rows, int cols) const {
             }
         }
     }
+    return table;
+}
+
+Array<float> Resampler::positions(int rows, int cols, int32_t time) const {
+    Array<float> table = positions(rows, cols);
+    if (time < 0) return table;
+    const std::vector<float> omega = frequencies(config_.n_embd / 2);
+    std::vector<float> moment;
+    for (const float w : omega) moment.push_back(std::sin(static_cast<float>(time) * w));
+    for (const float w : omega) moment.push_back(std::cos(static_cast<float>(time) * w));
+    for (size_t i = 0; i < table.data.size(); ++i) table.data[i] += moment[i % moment.size()];
     return table;
 }
 

@@ -15,6 +15,8 @@ struct ResamplerConfig {
     int n_embd_vision = 0;  // of the vision tower
     int n_head = 0;
     float norm_eps = 1e-6F;
+    bool has_times = false;     // it knows when a frame was, so that several can be one picture
+    float output_scale = 1.0F;  // of what comes out
 };
 
 class Resampler {
@@ -26,6 +28,8 @@ public:
     // 2-D sine and cosine table [n_embd, rows * cols]: first half of the features the column, second half the
     // row.
     Array<float> positions(int rows, int cols) const;
+    // The same of a frame at a time in tenths of a second, which all its places share; -1: at none.
+    Array<float> positions(int rows, int cols, int32_t time) const;
     const ResamplerConfig& config() const { return config_; }
 
 private:

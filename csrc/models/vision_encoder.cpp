@@ -64,4 +64,34 @@ Array<float> VisionEncoder::encode_patches(const VisionInput& slice, Workspace& 
     return patches;
 }
 
+Array<float> VisionEncoder::encode_frames(std::span<const VisionInput> frames, std::span<const int32_t> times,
+                                          Workspace& workspace) const {
+    check<ArgumentError>(!frames.empty() && frames.size() == times.size(),
+                         "[vision] expected a time for each of at least one frame, got {} and {}",
+                         times.size(), frames.size());
+    Array<float> patches({tower_.config().n_embd, 0});
+    Array<float> positions({n_embd(), 0});
+    const auto append = [](Array<float>& all, const Array<float>& some) {
+        all.data.insert(all.data.end(), some.data.begin(), some.data.end());
+        all.shape[1] += some.dim(1);
+    };
+    for (size_t i = 0; i < frames.size(); ++i) {
+        append(patches, encode_patches(frames[i], workspace));
+        append(positions, resampler_.positions(frames[i].rows, frames[i].cols, times[i]));
+    }
+    GraphRunner& runner = workspace.runner("resampler", 2 * kNodesPerLayer);
+    const int64_t n_patch = patches.dim(1);
+    runner.prepare({n_patch}, [&](Graph& g) {
+        const Tensor input = g.input("patches", GGML_TYPE_F32, {patches.dim(0), n_patch});
+        const Tensor places = g.input("positions", GGML_TYPE_F32, {n_embd(), n_patch});
+        g.output("embeddings", resampler_.resample(g, input, places));
+    });
+    runner.set("patches", patches.data);
+    runner.set("positions", positions.data);
+    runner.compute();
+    Array<float> embeddings({n_embd(), n_query()});
+    runner.read("embeddings", embeddings.data);
+    return embeddings;
+}
+
 }  // namespace minicpmo

@@ -24,9 +24,11 @@ public:
 
     Array<float> encode(const VisionInput& slice, Workspace& workspace) const;  // -> [n_embd, n_query]
     Array<float> encode_patches(const VisionInput& slice, Workspace& workspace) const;  // the tower alone
+    // Frames of a video, each at its time in tenths of a second (-1: at none), as one picture.
+    Array<float> encode_frames(std::span<const VisionInput> frames, std::span<const int32_t> times,
+                               Workspace& workspace) const;  // -> [n_embd, n_query]
     int n_query() const { return resampler_.config().n_query; }
     int n_embd() const { return resampler_.config().n_embd; }
-    int position_grid() const { return tower_.config().position_grid; }
 
 private:
     Siglip tower_;

@@ -16,6 +16,9 @@ struct RopeConfig {
     float base = 10000.0F;
     float scale = 1.0F;  // of positions: 1 / factor for linear scaling
     float attn_factor = 1.0F;
+    // LongRoPE has two sets of factors: one for contexts of up to so many tokens, one for longer ones. 0: no
+    // such
+    int n_ctx_short = 0;
     RopePairs pairs = RopePairs::halves;
 };
 

@@ -69,7 +69,26 @@ inline MessagePart to_media_part(const py::array& array) {
     return {PartKind::image, {}, to_view(array), {}};
 }
 
-// [(role, [str | uint8 array [h, w, 3] | float32 array [n], ...]), ...]; the views live as long as
+// ([array], [time]): frames of a video that are one picture.
+inline MessagePart to_frames_part(const py::tuple& part) {
+    check<ArgumentError>(part.size() == 2 && py::isinstance<py::list>(part[0]),
+                         "[messages] expected frames and their times, got a tuple of {}", part.size());
+    MessagePart out;
+    out.kind = PartKind::image;
+    for (const auto& frame : py::reinterpret_borrow<py::list>(part[0])) {
+        check<ArgumentError>(py::isinstance<py::array>(frame), "[messages] expected frames as arrays, got {}",
+                             std::string(py::str(py::type::of(frame))));
+        out.later_frames.push_back(to_view(py::reinterpret_borrow<py::array>(frame)));
+    }
+    check<ArgumentError>(!out.later_frames.empty(), "[messages] expected at least one frame, got {}",
+                         out.later_frames.size());
+    out.image = out.later_frames.front();
+    out.later_frames.erase(out.later_frames.begin());
+    out.times = part[1].cast<std::vector<int32_t>>();
+    return out;
+}
+
+// [(role, [str | uint8 array [h, w, 3] | float32 array [n] | frames, ...]), ...]; the views live as long as
 // `messages`.
 inline std::vector<Message> to_messages(const PyMessages& messages) {
     std::vector<Message> out;
@@ -79,6 +98,8 @@ inline std::vector<Message> to_messages(const PyMessages& messages) {
         for (const auto& part : pair[1].cast<py::list>()) {
             if (py::isinstance<py::str>(part)) {
                 message.content.push_back({PartKind::text, part.cast<std::string>(), {}, {}});
+            } else if (py::isinstance<py::tuple>(part)) {
+                message.content.push_back(to_frames_part(py::reinterpret_borrow<py::tuple>(part)));
             } else {
                 // A cast from anything else would make a temporary array that the view outlives.
                 check<ArgumentError>(py::isinstance<py::array>(part),

@@ -117,7 +117,7 @@ py::array_t<float> encode_patches(const Model& model, const py::array& pixels, s
     check<ArgumentError>(index < image.slices.size(), "[vision] expected a slice of 0 to {}, got {}",
                          image.slices.size() - 1, index);
     const PatchedImage& slice = image.slices[index];
-    const std::vector<int32_t> ids = position_ids(slice.rows, slice.cols, vision.position_grid());
+    const std::vector<int32_t> ids = slice_position_ids(*model.config().vision, slice);
     Workspace workspace(model.backend());
     return to_numpy(vision.encode_patches({slice.pixels, ids, slice.rows, slice.cols}, workspace));
 }
