@@ -98,10 +98,11 @@ def read_model(
         + (f"{audio_sizes['n_layer']} audio layers" if hears else "no audio: the checkpoint holds none")
     )
 
-    speech = Speech.find(checkpoint, config, llm_sizes["n_embd"], token2wav)
+    speech = Speech.find(checkpoint, config, family, llm_sizes["n_embd"], token2wav)
     say(speech.describe())
 
-    tensors = llm.take_tensors(checkpoint, config, llm_sizes) + vision.take_tensors(checkpoint, vision_sizes)
+    tensors = llm.take_tensors(checkpoint, config, family, llm_sizes)
+    tensors += vision.take_tensors(checkpoint, vision_sizes)
     if hears:
         tensors += audio.take_tensors(checkpoint, audio_sizes)
     tensors += speech.take_tensors()
@@ -113,7 +114,7 @@ def read_model(
     llm.write_keys(keys, config, family, llm_sizes)
     vision.write_keys(keys, config, preprocessor, family, vision_sizes)
     if hears:
-        audio.write_keys(keys, config, preprocessor, audio_sizes)
+        audio.write_keys(keys, config, preprocessor, family, audio_sizes)
     speech.write_keys(keys)
     tokenizer.write_keys(keys, folder, preprocessor, family, llm_sizes["n_vocab"])
     write_imatrix_keys(keys, imatrix, importance)
@@ -136,6 +137,7 @@ def container_keys(family: Family, file_types: Mapping[str, int]) -> Metadata:
     keys.text("minicpmo.model", family.model)
     keys.texts("minicpmo.modules", list(file_types))
     keys.text("minicpmo.llm.arch", family.llm_arch)
+    keys.text("minicpmo.chat.spoken_begin", family.spoken_begin)
     for module, file_type in file_types.items():
         keys.u32(f"minicpmo.{module}.file_type", file_type)
     return keys
@@ -151,7 +153,8 @@ def write_imatrix_keys(keys: Metadata, path: Path | None, imatrix: Mapping[str, 
 def _account_for_rest(checkpoint: Checkpoint, family: Family, vision_sizes: dict[str, int]) -> None:
     """Every tensor that was not taken must be known for what it is."""
     for name in checkpoint.left():
-        ignored = name in family.ignored or name.startswith(tts.IGNORED)
+        left_out = tts.IGNORED if family.speech else (tts.PREFIX,)
+        ignored = name in family.ignored or name.startswith(left_out)
         check(
             ignored or vision.is_dropped(name, vision_sizes),
             f"[checkpoint] expected only tensors of {family.title}, got {name!r}",

@@ -8,7 +8,7 @@ from minicpmo_convert import names, stored_vocabulary, tokenizer
 from minicpmo_convert.components import llm, vision
 from minicpmo_convert.convert import Say, container_keys
 from minicpmo_convert.error import check
-from minicpmo_convert.families import O_4_5
+from minicpmo_convert.families import O_4_5, Family
 from minicpmo_convert.published import (
     PublishedFile,
     read_llm_config,
@@ -53,7 +53,7 @@ def merge(
     vision_sizes = vision.read_sizes(vision_config, family, n_position, width)
     preprocessor = read_preprocessor(picture, folder, say)
 
-    tensors = _take_llm(language, llm_sizes) + _take_vision(picture, vision_sizes)
+    tensors = _take_llm(language, family, llm_sizes) + _take_vision(picture, vision_sizes)
     language.check_all_taken()
     picture.check_all_taken(but=_COMPUTED)
 
@@ -68,9 +68,9 @@ def merge(
     return target.stat().st_size
 
 
-def _take_llm(file: PublishedFile, sizes: dict[str, int]) -> list[Tensor]:
+def _take_llm(file: PublishedFile, family: Family, sizes: dict[str, int]) -> list[Tensor]:
     tensors = []
-    for page, layer in names.expand(names.LLM, sizes["n_layer"]):
+    for page, layer in names.expand(llm.book(family), sizes["n_layer"]):
         name, shape = page.name_of(layer), page.shape_for(sizes)
         fused = f"blk.{layer}.attn_qkv.weight"
         part = {"attn_q.": 0, "attn_k.": 1, "attn_v.": 2}.get(name.removeprefix(f"blk.{layer}.")[:7])

@@ -51,14 +51,21 @@ LLM = (
     Page("blk.{i}.attn_q.weight", f"{_LAYER}.self_attn.q_proj.weight", ("n_q", "n_embd")),
     Page("blk.{i}.attn_k.weight", f"{_LAYER}.self_attn.k_proj.weight", ("n_kv", "n_embd")),
     Page("blk.{i}.attn_v.weight", f"{_LAYER}.self_attn.v_proj.weight", ("n_kv", "n_embd")),
-    Page("blk.{i}.attn_q_norm.weight", f"{_LAYER}.self_attn.q_norm.weight", ("d_head",)),
-    Page("blk.{i}.attn_k_norm.weight", f"{_LAYER}.self_attn.k_norm.weight", ("d_head",)),
     Page("blk.{i}.attn_output.weight", f"{_LAYER}.self_attn.o_proj.weight", ("n_embd", "n_q")),
     Page("blk.{i}.ffn_norm.weight", f"{_LAYER}.post_attention_layernorm.weight", ("n_embd",)),
     Page("blk.{i}.ffn_gate.weight", f"{_LAYER}.mlp.gate_proj.weight", ("n_ff", "n_embd")),
     Page("blk.{i}.ffn_up.weight", f"{_LAYER}.mlp.up_proj.weight", ("n_ff", "n_embd")),
     Page("blk.{i}.ffn_down.weight", f"{_LAYER}.mlp.down_proj.weight", ("n_embd", "n_ff")),
     Page("output_norm.weight", "llm.model.norm.weight", ("n_embd",)),
+)
+# Queries, keys and values of some members.
+LLM_BIAS = tuple(
+    Page(f"blk.{{i}}.attn_{part}.bias", f"{_LAYER}.self_attn.{part}_proj.bias", (size,))
+    for part, size in (("q", "n_q"), ("k", "n_kv"), ("v", "n_kv"))
+)
+LLM_QK_NORM = tuple(
+    Page(f"blk.{{i}}.attn_{part}_norm.weight", f"{_LAYER}.self_attn.{part}_norm.weight", ("d_head",))
+    for part in "qk"
 )
 LLM_HEAD = Page("output.weight", "llm.lm_head.weight", ("n_vocab", "n_embd"))
 

@@ -26,7 +26,7 @@ _FALLBACK = {
     "q8_0": "f16",
 }
 _LAYER = re.compile(r"blk\.([0-9]+)\.(attn_v|attn_output|ffn_down)\.weight")
-_LLM = re.compile(r"(blk\.[0-9]+\.|token_embd\.|output\.|output_norm\.)")
+_LLM = re.compile(r"(blk\.[0-9]+\.|token_embd\.|output\.|output_norm\.|rope_factors_)")
 # No matrix products of blocks.
 _TABLES = ("v.patch_embd.weight", "v.position_embd.weight", "a.conv1.weight", "a.conv2.weight")
 _EXACT = ("resampler.query", "a.position_embd.weight")  # added or normalised before any product

@@ -8,7 +8,9 @@ from pathlib import Path
 
 from minicpmo_convert.checkpoint import Checkpoint
 from minicpmo_convert.components import tts
+from minicpmo_convert.error import check
 from minicpmo_convert.facts import Facts
+from minicpmo_convert.families import Family
 from minicpmo_convert.metadata import Metadata
 from minicpmo_convert.tensor import Tensor
 from minicpmo_convert.token2wav import FOLDER, Token2wav
@@ -24,14 +26,25 @@ class Speech:
     sound: Token2wav | None
 
     @classmethod
-    def find(cls, checkpoint: Checkpoint, config: Facts, n_embd_llm: int, folders: Sequence[Path]) -> Speech:
+    def find(
+        cls,
+        checkpoint: Checkpoint,
+        config: Facts,
+        family: Family,
+        n_embd_llm: int,
+        folders: Sequence[Path],
+    ) -> Speech:
+        if family.speech is None:
+            check(not folders, f"[speech] expected no files of speech with {family.title} (--token2wav)")
+            return cls(checkpoint, config, None, None)
         codes = tts.read_sizes(config, checkpoint, n_embd_llm) if tts.is_in(checkpoint) else None
         sound = Token2wav.find(checkpoint.folder, folders) if codes or folders else None
         return cls(checkpoint, config, codes, sound)
 
     def describe(self) -> str:
         if self.codes is None:
-            codes = "no speech codes: the checkpoint holds none"
+            why = "left out" if tts.is_in(self.checkpoint) else "the checkpoint holds none"
+            codes = f"no speech codes: {why}"
         else:
             codes = f"speech: {self.codes['n_layer']} layers"
         if self.sound is not None:

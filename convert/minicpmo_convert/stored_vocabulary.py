@@ -25,7 +25,11 @@ _IDS = {"bos": "im_start", "eos": "im_end", "unknown": "unk", "padding": "endoft
 
 def write_keys(keys: Metadata, stored: Facts, family: Family, n_vocab: int) -> None:
     vocabulary = read_vocabulary(stored, n_vocab)
-    ids = {role: _special_id(vocabulary, token, role) for role, token in family.tokens.items()}
+    ids = {
+        role: _special_id(vocabulary, token, role)
+        for role, token in family.tokens.items()
+        if role in family.roles or token in vocabulary.ids
+    }
     write_vocabulary(keys, vocabulary)
     for name, role in _IDS.items():
         keys.u32(f"tokenizer.ggml.{name}_token_id", ids[role])

@@ -5,6 +5,7 @@ The merges are the checkpoint's own: they are fewer than those of the tokenizer 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Container
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,9 @@ from minicpmo_convert.error import ConvertError, check
 from minicpmo_convert.facts import Facts, read_json, read_text
 from minicpmo_convert.families import Family
 from minicpmo_convert.metadata import Metadata
+from minicpmo_convert.sentence_pieces import SentencePieces, read_sentence_pieces
 
+PIECES = "tokenizer.model"
 NORMAL, CONTROL, USER_DEFINED, UNUSED = 1, 3, 4, 5  # tokenizer.ggml.token_type
 
 # Placeholders that preprocessor_config.json may rename, by role.
@@ -35,6 +38,8 @@ class Vocabulary:
     types: list[int]
     merges: list[str]
     ids: dict[str, int]
+    pre: str = "qwen2"  # how text is cut into words
+    pieces: SentencePieces | None = None  # in place of merges
 
     def id_of(self, token: str, why: str) -> int:
         check(token in self.ids, f"[tokenizer] expected the token {token!r}, got nothing ({why})")
@@ -43,11 +48,16 @@ class Vocabulary:
 
 def read_vocabulary(folder: Path, settings: Facts, n_vocab: int) -> Vocabulary:
     fast = read_json(folder / "tokenizer.json") if (folder / "tokenizer.json").exists() else None
-    base, merges = _read_bpe(folder, fast)
+    pieces = read_sentence_pieces(folder / PIECES) if (folder / PIECES).exists() else None
+    if pieces is None:
+        base, merges = _read_bpe(folder, fast)
+    else:
+        base, merges = {token: i for i, token in enumerate(pieces.tokens)}, []
+        check(len(base) == len(pieces.tokens), f"[tokenizer] expected distinct pieces ({PIECES})")
     ids = dict(_checked_ids(base, n_vocab, "vocab.json"))
     by_id = {i: token for token, i in ids.items()}
     check(len(by_id) == len(ids), "[tokenizer] expected one token per id, got an id twice (vocab.json)")
-    types = dict.fromkeys(by_id, NORMAL)
+    types = dict.fromkeys(by_id, NORMAL) if pieces is None else dict(enumerate(pieces.types))
     for token, i, special in _added_tokens(folder, settings, fast):
         check(i < n_vocab, f"[tokenizer] expected ids below vocab_size {n_vocab}, got {i} ({token!r})")
         check(
@@ -57,13 +67,13 @@ def read_vocabulary(folder: Path, settings: Facts, n_vocab: int) -> Vocabulary:
         by_id[i], ids[token] = token, i
         types[i] = CONTROL if special else USER_DEFINED
     tokens = [by_id.get(i, f"[PAD{i}]") for i in range(n_vocab)]
-    return Vocabulary(tokens, [types.get(i, UNUSED) for i in range(n_vocab)], merges, ids)
+    kinds = [types.get(i, UNUSED) for i in range(n_vocab)]
+    return Vocabulary(tokens, kinds, merges, ids, _read_pre(fast), pieces)
 
 
 def write_keys(keys: Metadata, folder: Path, preprocessor: Facts, family: Family, n_vocab: int) -> None:
     settings = Facts.read(folder / "tokenizer_config.json")
     vocabulary = read_vocabulary(folder, settings, n_vocab)
-    settings.require("add_bos_token", settings.flag("add_bos_token", False), False)
     write_vocabulary(keys, vocabulary)
     for name, role in (("bos", "bos"), ("eos", "eos"), ("unknown", "unk"), ("padding", "pad")):
         token = _content(settings.raw(f"{role}_token"))
@@ -72,7 +82,9 @@ def write_keys(keys: Metadata, folder: Path, preprocessor: Facts, family: Family
                 f"tokenizer.ggml.{name}_token_id",
                 vocabulary.id_of(token, f"tokenizer_config.json: {role}_token"),
             )
-    keys.flag("tokenizer.ggml.add_bos_token", False)
+    # Sentence pieces begin with a token unless told otherwise; of byte pairs a chat template does.
+    adds_begin = settings.flag("add_bos_token", vocabulary.pieces is not None)
+    keys.flag("tokenizer.ggml.add_bos_token", adds_begin)
     template = _chat_template(folder, settings)
     if template is not None:
         keys.text("tokenizer.chat_template", template)
@@ -81,18 +93,30 @@ def write_keys(keys: Metadata, folder: Path, preprocessor: Facts, family: Family
     for key, role in _PLACEHOLDERS.items():
         strings[role] = preprocessor.text(key, strings[role])
     for role, token in strings.items():
-        keys.u32(f"minicpmo.tokens.{role}", vocabulary.id_of(token, f"role {role}"))
+        if role in family.roles or token in vocabulary.ids:
+            keys.u32(f"minicpmo.tokens.{role}", vocabulary.id_of(token, f"role {role}"))
     keys.u32s("minicpmo.tokens.special", _special_ids(folder, settings, vocabulary))
-    _write_generation(keys, folder, vocabulary, n_vocab)
+    _write_generation(keys, folder, vocabulary, family, n_vocab)
     keys.u32s("minicpmo.bad_token_ids", settings.ids("bad_token_ids", n_vocab, []))
 
 
 def write_vocabulary(keys: Metadata, vocabulary: Vocabulary) -> None:
-    keys.text("tokenizer.ggml.model", "gpt2")
-    keys.text("tokenizer.ggml.pre", "qwen2")
+    pieces = vocabulary.pieces
+    keys.text("tokenizer.ggml.model", "gpt2" if pieces is None else "llama")
+    keys.text("tokenizer.ggml.pre", vocabulary.pre if pieces is None else "default")
     keys.texts("tokenizer.ggml.tokens", vocabulary.tokens)
     keys.i32s("tokenizer.ggml.token_type", vocabulary.types)
+    if pieces is not None:
+        more = len(vocabulary.tokens) - len(pieces.scores)
+        keys.f32s("tokenizer.ggml.scores", pieces.scores + [0.0] * more)
+        keys.flag("tokenizer.ggml.add_space_prefix", pieces.adds_space)
     keys.texts("tokenizer.ggml.merges", vocabulary.merges)
+
+
+def _read_pre(fast: Any) -> str:
+    """The pre-tokenizer by its pattern: numbers are cut into digits, or into up to three of them."""
+    stated = json.dumps(fast.get("pre_tokenizer")) if isinstance(fast, dict) else ""
+    return "llama-bpe" if "{1,3}" in stated else "qwen2"
 
 
 def _special_ids(folder: Path, settings: Facts, vocabulary: Vocabulary) -> list[int]:
@@ -109,11 +133,13 @@ def _special_ids(folder: Path, settings: Facts, vocabulary: Vocabulary) -> list[
     return sorted({vocabulary.ids[name] for name in names if name in vocabulary.ids})
 
 
-def _write_generation(keys: Metadata, folder: Path, vocabulary: Vocabulary, n_vocab: int) -> None:
-    """Stop tokens and sampling defaults of generation_config.json; without it the two usual stop tokens."""
+def _write_generation(
+    keys: Metadata, folder: Path, vocabulary: Vocabulary, family: Family, n_vocab: int
+) -> None:
+    """Stop tokens and sampling defaults of generation_config.json; without it those of the reference."""
     path = folder / "generation_config.json"
     generation = Facts.read(path) if path.exists() else Facts({}, path.name)
-    usual = [vocabulary.id_of(token, "a stop token") for token in ("<|im_end|>", "<|endoftext|>")]
+    usual = [vocabulary.id_of(token, "a stop token") for token in family.stops]
     keys.u32s("minicpmo.tokens.stop", generation.ids("eos_token_id", n_vocab, usual))
     if generation.has("temperature"):
         keys.f32("minicpmo.sampling.temperature", generation.number("temperature", high=100.0))

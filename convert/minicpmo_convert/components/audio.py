@@ -50,7 +50,9 @@ def read_sizes(config: Facts, family: Family, n_embd_llm: int) -> dict[str, int]
     return sizes
 
 
-def write_keys(keys: Metadata, config: Facts, preprocessor: Facts, sizes: dict[str, int]) -> None:
+def write_keys(
+    keys: Metadata, config: Facts, preprocessor: Facts, family: Family, sizes: dict[str, int]
+) -> None:
     audio = config.section("audio_config")
     activation = audio.text("activation_function", "gelu")
     audio.require("activation_function", activation, "gelu")
@@ -58,7 +60,7 @@ def write_keys(keys: Metadata, config: Facts, preprocessor: Facts, sizes: dict[s
     for key, value in {**_FEATURES, "feature_size": sizes["n_mel"]}.items():
         if preprocessor.has(key):
             preprocessor.require(key, preprocessor.raw(key), value)
-    pool_step = config.integer("audio_pool_step", 5, high=min(sizes["n_position"], 1024))
+    pool_step = config.integer("audio_pool_step", family.pool_step, high=min(sizes["n_position"], 1024))
     preprocessor.require(
         "audio_pool_step", preprocessor.integer("audio_pool_step", pool_step), pool_step
     )  # the reference counts places for embeddings with the one, embeddings with the other
@@ -77,6 +79,7 @@ def write_keys(keys: Metadata, config: Facts, preprocessor: Facts, sizes: dict[s
     keys.f32("minicpmo.audio.chunk_length_s", chunk)
     keys.text("minicpmo.audio.hidden_act", activation)
     keys.flag("minicpmo.audio.stream_input", config.flag("stream_input", False))
+    keys.flag("minicpmo.audio.tags_chunks", config.flag("chunk_input", family.tags_chunks))
 
 
 def take_tensors(checkpoint: Checkpoint, sizes: dict[str, int]) -> list[Tensor]:

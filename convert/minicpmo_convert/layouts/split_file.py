@@ -69,7 +69,7 @@ def llm_file(model: Conversion) -> SplitFile:
     for key, entry in model.keys.items():
         if key.startswith((f"{model.family.llm_arch}.", "tokenizer.", "quantize.")):
             keys.put(key, entry)
-    ours = ("token_embd.", "blk.", "output")
+    ours = ("token_embd.", "blk.", "output", "rope_factors_")
     tensors = [tensor for tensor in model.tensors if tensor.name.startswith(ours)]
     place = f"{model.family.file_name}-{model.recipe.name.upper()}.gguf"
     return SplitFile(place, keys, [model.output_of(tensor) for tensor in tensors])

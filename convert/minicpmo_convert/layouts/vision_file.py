@@ -10,12 +10,17 @@ import math
 import numpy as np
 
 from minicpmo_convert.convert import Conversion
-from minicpmo_convert.folding import Exact, computed
+from minicpmo_convert.folding import Exact, computed, exact
 from minicpmo_convert.layouts.split_file import SplitFile, file_type, halved, header
 from minicpmo_convert.tensor import Tensor
 
 _SWAPPED = {"ffn_up": "ffn_down", "ffn_down": "ffn_up"}
 _OURS = "minicpmo.vision."
+# What the layout has no place for, and other readers do not look at.
+_OUR_FACTS = (
+    *(_OURS + key for key in ("max_slice_nums", "use_image_id", "slice_style", "rows_are_joined")),
+    "minicpmo.resampler.temporal_ids",
+)
 
 
 def vision_file(model: Conversion, place: str) -> SplitFile:
@@ -40,9 +45,20 @@ def vision_file(model: Conversion, place: str) -> SplitFile:
     keys.f32s("clip.vision.image_mean", get(_OURS + "image_mean"))
     keys.f32s("clip.vision.image_std", get(_OURS + "image_std"))
     keys.flag("clip.use_gelu", True)
-    stored = [_renamed(t) for t in model.tensors if t.name.startswith(("v.", "resampler."))]
+    for key, entry in model.keys.items():
+        if key in _OUR_FACTS:
+            keys.put(key, entry)
+    scale = get(f"{model.family.llm_arch}.embedding_scale") or 1.0
+    stored = [_renamed(_divided(t, scale)) for t in model.tensors if t.name.startswith(("v.", "resampler."))]
     tensors = [*stored, _position_table(sizes)]
     return SplitFile(place, keys, halved(model, tensors))
+
+
+def _divided(tensor: Tensor, scale: float) -> Tensor:
+    """llama.cpp scales all rows that a scaled language model reads, those of pictures among them."""
+    if tensor.name != "resampler.proj.weight" or scale == 1.0:
+        return tensor
+    return computed(tensor.name, tensor.shape, lambda: exact(tensor) / scale)
 
 
 def _renamed(tensor: Tensor) -> Tensor:
