@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, cast
 
 from minicpmo_cpp import _core
 from minicpmo_cpp.audio import to_samples
-from minicpmo_cpp.parts import Content, Part, check_keys, to_content, to_text
+from minicpmo_cpp.parts import Content, Part, check_keys, is_sound_part, to_content, to_text
 from minicpmo_cpp.types import Samples
 from minicpmo_cpp.voice import Voice
 
@@ -30,7 +30,7 @@ class Parsed(NamedTuple):
     def reference(self) -> Samples | None:
         """The one sound of the system messages, the voice to speak with, if there is one and no more."""
         parts = [part for role, parts in self.messages if role == "system" for part in parts]
-        sounds = [part for part in parts if not isinstance(part, str) and part.ndim == 1]
+        sounds = [part for part in parts if is_sound_part(part)]
         return cast(Samples, sounds[0]) if len(sounds) == 1 else None
 
     @property

@@ -13,10 +13,10 @@ import numpy as np
 from minicpmo_cpp import audio, image, media_type
 from minicpmo_cpp.options import flag, integer, number
 from minicpmo_cpp.source import Source, decode_base64, find
-from minicpmo_cpp.types import Pixels, Samples
-from minicpmo_cpp.video import read_units
+from minicpmo_cpp.types import Packed, Pixels, Samples
+from minicpmo_cpp.video import read_packed, read_units
 
-Part: TypeAlias = "str | Pixels | Samples"
+Part: TypeAlias = "str | Pixels | Samples | Packed"
 
 # What OpenAI's "format" may say. The bytes decide; raw samples have no header to say their rate.
 _FORMATS = ("wav", "mp3", "flac", "ogg", "opus", "aac", "m4a", "mp4", "webm", "aiff")
@@ -24,6 +24,7 @@ _VIDEO_OPTIONS: dict[str, Callable[[str, Any], Any]] = {
     "use_audio": flag,
     "stack_frames": integer,
     "fps": number,
+    "pack": integer,
 }
 
 
@@ -35,7 +36,11 @@ class Content(NamedTuple):
 
     @property
     def has_sound(self) -> bool:
-        return any(not isinstance(part, str) and part.ndim == 1 for part in self.parts)
+        return any(is_sound_part(part) for part in self.parts)
+
+
+def is_sound_part(part: Part) -> bool:
+    return isinstance(part, np.ndarray) and part.ndim == 1
 
 
 def to_content(part: Any, place: str, allow_remote: bool) -> Content:
@@ -142,6 +147,26 @@ def _picture(value: Any, place: str, allow_remote: bool) -> Content:
         return Content([image.to_pixels(value, allow_remote=allow_remote)])
 
 
+def _frames_part(part: Mapping[str, Any], place: str, allow_remote: bool) -> Content:
+    """Frames with their times in tenths of a second, which become one picture."""
+    check_keys(part, ("type", "frames", "temporal_ids"), place)
+    frames, times = part.get("frames"), part.get("temporal_ids")
+    for key, value in (("frames", frames), ("temporal_ids", times)):
+        if not isinstance(value, (list, tuple)):
+            raise TypeError(f"[messages] expected a list, got {type(value).__name__} ({place}.{key})")
+    assert isinstance(frames, (list, tuple))
+    assert isinstance(times, (list, tuple))
+    if len(frames) != len(times) or not frames:
+        found = f"{len(frames)} and {len(times)}"
+        raise ValueError(f"[messages] expected a time for each of at least one frame, got {found} ({place})")
+    numbers = [integer(f"{place}.temporal_ids[{i}]", time, -1) for i, time in enumerate(times)]
+    pictures = []
+    for i, frame in enumerate(frames):
+        with _at(f"{place}.frames[{i}]"):
+            pictures.append(image.to_pixels(frame, allow_remote=allow_remote))
+    return Content([Packed(pictures, numbers)], is_video=True)
+
+
 def _audio_part(part: Mapping[str, Any], place: str, allow_remote: bool) -> Content:
     """Base64 in "data" is an encoded file or, with "sample_rate", raw float32 as the official server has."""
     check_keys(part, ("type", "audio", "data", "sample_rate"), place)
@@ -216,6 +241,13 @@ def _video(value: Any, options: dict[str, Any], place: str, allow_remote: bool) 
         if not isinstance(value, (str, os.PathLike, bytes, bytearray, memoryview)):
             raise TypeError(f"[video] expected a path, a URL, bytes or frames, got {type(value).__name__}")
         checked = {name: _VIDEO_OPTIONS[name](name, option) for name, option in options.items()}
+        if "pack" in checked:
+            if not checked.keys() <= {"pack", "fps"}:
+                raise ValueError(
+                    "[video] expected of options with pack only fps: packed frames have no sound"
+                )
+            source = find(value, "video", allow_remote=allow_remote)
+            return Content([*read_packed(source, **checked)], is_video=True)
         return Content([*read_video(value, allow_remote=allow_remote, **checked)], is_video=True)
 
 
@@ -253,6 +285,7 @@ _READERS: dict[str, Callable[[Mapping[str, Any], str, bool], Content]] = {
     "text": _text_part,
     "image_url": _image_url_part,
     "image": _image_part,
+    "frames": _frames_part,
     "audio_url": _audio_url_part,
     "audio": _audio_part,
     "input_audio": _input_audio_part,

@@ -13,6 +13,13 @@ Samples: TypeAlias = NDArray[np.float32]  # [n], mono, 16 kHz, nominally in [-1,
 Messages: TypeAlias = Any  # one str, or a list of {"role", "content"}; messages.py checks it
 
 
+class Packed(NamedTuple):
+    """Frames of a video that a model with positions in time sees as one picture."""
+
+    frames: list[Pixels]  # of one size, 1 to 16
+    times: list[int]  # of each, in tenths of a second; -1 for none
+
+
 class Piece(str):
     """A streamed piece of an answer: a str that knows its token, or sound.
 

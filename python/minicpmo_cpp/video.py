@@ -20,7 +20,7 @@ import numpy as np
 
 from minicpmo_cpp.audio import SAMPLE_RATE, Block, gather
 from minicpmo_cpp.source import Source, find
-from minicpmo_cpp.types import Pixels, Samples
+from minicpmo_cpp.types import Packed, Pixels, Samples
 
 if TYPE_CHECKING:
     from av.audio.frame import AudioFrame
@@ -29,12 +29,14 @@ if TYPE_CHECKING:
     from av.video.stream import VideoStream
 
 MAX_FRAMES = 64  # that the reference takes from one video
+MAX_PACKED = 180  # pictures of several frames each, as the example of MiniCPM-V 4.5 has it
 MAX_PIXELS = 139264 * 256  # of one frame: the most that H.264, HEVC and AV1 have a level for
 MAX_BYTES = 4 << 30  # of all frames that are kept
 
 _MAX_RATE = 1000  # frames per second
 _MAX_FPS = 10.0  # units per second: a unit has no less than the 1600 samples of the shortest
 _MAX_STACK = 64
+_MAX_PACK = 6  # frames that the resampler has learned to take as one picture
 _MIN_LAST = 1600  # samples of the last unit, at least
 _GRID = 0.1  # seconds between the points that a long video is sampled at
 _LINE = 6  # pixels between stacked frames
@@ -95,6 +97,40 @@ def read_units(
             if unit.stacked:
                 content.append(_joined(list(itertools.islice(frames, len(unit.stacked)))))
     return content
+
+
+def read_packed(
+    source: str | os.PathLike[str] | bytes | Source,
+    *,
+    pack: int,
+    fps: float = 1.0,
+    max_units: int = 3600,
+    name: str | None = None,
+) -> list[Packed]:
+    """A video as a model with positions in time reads it: so many frames to a picture, without sound.
+
+    Args:
+        source: path or bytes of a file.
+        pack: frames of a picture, 1 to 6; the last one has what is left.
+        fps: frames per second. A video of more than 180 pictures is sampled, evenly.
+        max_units: a video of more frames than these is refused.
+        name: what messages call the file.
+
+    Returns:
+        uint8 [h, w, 3] and the time in tenths of a second of each frame, by picture.
+
+    Raises:
+        FileNotFoundError, ValueError, ImportError: as read_units.
+    """
+    if not 1 <= pack <= _MAX_PACK:
+        raise ValueError(f"[video] expected 1 to {_MAX_PACK} frames to a picture, got {pack}")
+    _check_arguments(1, fps, max_units, MAX_PACKED * pack)
+    file = _found(source, "video", name)
+    plan = _plan(file, 1, fps, max_units, MAX_PACKED * pack)
+    with _opened(file) as container:
+        frames = list(_chosen_frames(container, plan, file.name))
+    times = [round(unit.start / _GRID) for unit in plan.units]
+    return [Packed(frames[i : i + pack], times[i : i + pack]) for i in range(0, len(frames), pack)]
 
 
 def read_audio(

@@ -7,7 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from minicpmo_cpp.audio import SAMPLE_RATE, is_sound, to_samples
+from minicpmo_cpp.image import is_pil_image
 from minicpmo_cpp.parts import to_content
 from minicpmo_cpp.sound_file import SoundFile
 from minicpmo_cpp.types import ChatResult, Samples
@@ -50,6 +53,55 @@ def conversation(msgs: Any, image: Any = None) -> Any:
             raise ValueError("[official] expected a first message whose content is a str with image")
         first["content"] = [image, first["content"]]
     return [first, *msgs[1:]]
+
+
+def packed(messages: Any, temporal_ids: Any) -> Any:
+    """The pictures of a conversation, in order, as groups of frames with their times.
+
+    Args:
+        messages: as conversation() gives them.
+        temporal_ids: [[time, ...], ...] in tenths of a second, -1 for none; all groups together have as many
+            as there are pictures. A group of one without a time stays what it is.
+
+    Raises:
+        ValueError: other numbers of times and pictures, or frames of a group with something between them.
+        TypeError: no such lists.
+    """
+    if not isinstance(temporal_ids, (list, tuple)) or not all(
+        isinstance(group, (list, tuple)) for group in temporal_ids
+    ):
+        raise TypeError("[official] expected lists of times, got others (temporal_ids)")
+    groups = [[int(time) for time in group] for group in temporal_ids if len(group) > 0]
+    places = [(i, j) for i, parts in enumerate(map(_parts, messages)) for j in _pictures(parts)]
+    n_time = sum(len(group) for group in groups)
+    if n_time != len(places):
+        raise ValueError(
+            f"[official] expected a time for each of {len(places)} pictures, got {n_time} (temporal_ids)"
+        )
+    contents = [list(_parts(message)) for message in messages]
+    for group in groups:
+        (i, first), *others = places[: len(group)]
+        places = places[len(group) :]
+        if group == [-1]:
+            continue
+        if others != [(i, first + k) for k in range(1, len(group))]:
+            raise ValueError("[official] expected the frames of a group side by side (temporal_ids)")
+        frames = contents[i][first : first + len(group)]
+        contents[i][first] = {"type": "frames", "frames": frames, "temporal_ids": group}
+        contents[i][first + 1 : first + len(group)] = [None] * (len(group) - 1)
+    return [
+        {**message, "content": [part for part in parts if part is not None]}
+        for message, parts in zip(messages, contents, strict=True)
+    ]
+
+
+def _parts(message: Any) -> Any:
+    content = message.get("content") if isinstance(message, Mapping) else None
+    return content if isinstance(content, (list, tuple)) else (content,)
+
+
+def _pictures(parts: Any) -> list[int]:
+    return [i for i, part in enumerate(parts) if is_pil_image(part) or np.ndim(part) in (2, 3)]
 
 
 def first_sound(messages: Any, *, allow_remote: bool) -> Samples | None:

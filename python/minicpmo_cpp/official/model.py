@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from minicpmo_cpp.model import Model
-from minicpmo_cpp.official.chat import conversation, first_sound, write_sound
+from minicpmo_cpp.official.chat import conversation, first_sound, packed, write_sound
 from minicpmo_cpp.official.chunk import OmniOutput
 from minicpmo_cpp.official.duplex import MiniCPMODuplex
 from minicpmo_cpp.official.options import check_fixed, check_speech_sampling, drawn_at
@@ -118,6 +118,7 @@ class MiniCPMO(Simplex):
         max_slice_nums: int | None = None,
         use_image_id: bool | None = None,
         enable_thinking: bool = False,
+        temporal_ids: Any = None,
         use_tts_template: bool = False,
         generate_audio: bool = False,
         output_audio_path: str | os.PathLike[str] | None = None,
@@ -150,6 +151,8 @@ class MiniCPMO(Simplex):
             do_sample: False takes the likeliest token, always.
             max_inp_length: changes nothing: prompts are not cut.
             stream: returns an iterator of pieces of text.
+            temporal_ids: of MiniCPM-V 4.5: the pictures of all messages in groups, [[time, ...], ...] in
+                tenths of a second. The frames of a group are seen as one picture.
             use_tts_template: begins the answer as one to be spoken; so does sound in the messages.
             generate_audio: with output_audio_path, says the answer in the voice of the first sound of all
                 messages, else in the first of the file.
@@ -181,6 +184,8 @@ class MiniCPMO(Simplex):
         )
         check_speech_sampling(tts_sampling_params)
         messages = conversation(msgs, image)
+        if temporal_ids is not None:
+            messages = packed(messages, temporal_ids)
         path = None if output_audio_path is None else Path(output_audio_path)
         is_spoken = flag("generate_audio", generate_audio) and path is not None
         is_stream, wants_prompt = flag("stream", stream), flag("return_prompt", return_prompt)

@@ -11,6 +11,7 @@ from minicpmo_cpp.official.chunk import OmniOutput, chunks
 from minicpmo_cpp.official.options import check_fixed, check_speech_sampling, drawn_at
 from minicpmo_cpp.official.placement import Placed
 from minicpmo_cpp.options import flag
+from minicpmo_cpp.parts import is_sound_part
 from minicpmo_cpp.session import Session
 from minicpmo_cpp.voice import Voice
 
@@ -99,7 +100,7 @@ class Simplex(Placed):
             is_last_chunk=is_streamed and is_last,
         )
         slots = {1: "<audio>./</audio>", 3: "<image>./</image>"}
-        texts = [part if isinstance(part, str) else slots[part.ndim] for part in parts]
+        texts = [part if isinstance(part, str) else slots[1 if is_sound_part(part) else 3] for part in parts]
         return ("" if is_omni else "\n").join(texts)
 
     def streaming_generate(
