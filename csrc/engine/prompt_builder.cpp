@@ -48,6 +48,15 @@ Digest digest_of(const ImageView& slice) {
     return maker.finish();
 }
 
+// Of a slice of several frames, which their times tell from the same frames at others.
+Digest digest_of(const Digest& first, std::span<const Digest> later, std::span<const int32_t> times) {
+    DigestMaker maker("frames");
+    maker.add(std::span<const uint8_t>(first));
+    for (const Digest& digest : later) maker.add(std::span<const uint8_t>(digest));
+    maker.add(times);
+    return maker.finish();
+}
+
 }  // namespace
 
 PreparedImage prepare_image(const VisionConfig& config, const ImageView& image,
@@ -209,13 +218,17 @@ PreparedImage PromptBuilder::prepare_picture(const Media::Picture& picture,
                              time);
     }
     prepared.times = picture.times;
+    std::vector<std::vector<Digest>> later_digests(prepared.slices.size());
     for (const ImageView& frame : picture.later_frames) {
         PreparedImage later = prepare_image(config, frame, options.max_slices);
         check<ArgumentError>(later.slices.size() == prepared.slices.size(),
                              "[prompt] expected frames of one size to make one picture, got {} and {} slices",
                              prepared.slices.size(), later.slices.size());
         prepared.later_frames.push_back(std::move(later.slices));
+        for (size_t i = 0; i < later_digests.size(); ++i) later_digests[i].push_back(later.digests[i]);
     }
+    for (size_t i = 0; i < later_digests.size(); ++i)
+        prepared.digests[i] = digest_of(prepared.digests[i], later_digests[i], prepared.times);
     return prepared;
 }
 

@@ -220,12 +220,9 @@ DecoderOutput Decoder::run(const DecoderInput& input, const TokenEmbedding* embe
                                            : input.embeds.size() / static_cast<size_t>(config_.n_embd));
     step.n_out = hidden == Rows::all || n_strand > 1 ? step.n : 1;
     step.n_logit = logits == Rows::all ? step.n : n_strand;
-    GraphKey key = {step.n,
-                    from_ids,
-                    head != nullptr,
-                    static_cast<int64_t>(hidden),
-                    step.n_logit,
-                    reinterpret_cast<intptr_t>(step.rope_factors)};
+    GraphKey key = {step.n,          from_ids,
+                    head != nullptr, static_cast<int64_t>(hidden),
+                    step.n_logit,    reinterpret_cast<intptr_t>(step.rope_factors)};
     for (KvCache* cache : caches) {
         Strand strand{cache, step.n / n_strand};
         cache->reserve(static_cast<int>(strand.n));

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from gguf import GGUFReader
 from numpy.typing import NDArray
+from safetensors_file import read_safetensors, write_safetensors
 
 GOLDEN = Path(os.environ.get("MINICPMO_GOLDEN") or Path(__file__).parents[3] / "shared" / "golden")
 needs_golden = pytest.mark.skipif(not GOLDEN.is_dir(), reason="no golden data: set MINICPMO_GOLDEN")
@@ -34,40 +35,6 @@ ROLES = {
 
 AUDIO = ("apm.", "audio_projection_layer.")
 SPEECH = ("tts.", "t2w.", "s3.", "spk.")  # in GGUF
-
-
-def bf16(values: NDArray[np.float32]) -> NDArray[np.uint16]:
-    return (np.ascontiguousarray(values).view(np.uint32) >> 16).astype(np.uint16)
-
-
-def write_safetensors(path: Path, tensors: dict[str, NDArray[np.float32]]) -> None:
-    header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
-    data = b""
-    for name, values in tensors.items():
-        raw = bf16(values).tobytes()
-        header[name] = {
-            "dtype": "BF16",
-            "shape": values.shape,
-            "data_offsets": [len(data), len(data) + len(raw)],
-        }
-        data += raw
-    text = json.dumps(header).encode()
-    path.write_bytes(len(text).to_bytes(8, "little") + text + data)
-
-
-def read_safetensors(path: Path) -> dict[str, NDArray[np.float32]]:
-    """Written for the test, apart from the converter's reader."""
-    raw = path.read_bytes()
-    length = int.from_bytes(raw[:8], "little")
-    header = json.loads(raw[8 : 8 + length])
-    header.pop("__metadata__", None)
-    tensors = {}
-    for name, entry in header.items():
-        assert entry["dtype"] == "BF16"
-        begin, end = (8 + length + offset for offset in entry["data_offsets"])
-        words = np.frombuffer(raw[begin:end], np.uint16).astype(np.uint32) << 16
-        tensors[name] = words.view(np.float32).reshape(entry["shape"])
-    return tensors
 
 
 def make_tensors(n_vision: int) -> dict[str, NDArray[np.float32]]:
