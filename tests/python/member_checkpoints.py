@@ -17,7 +17,7 @@ from safetensors_file import write_safetensors
 
 Values = NDArray[np.float32]
 N_EMBD, N_FF, N_LAYER, N_HEAD = 128, 192, 2, 2
-VISION, VISION_FF, VISION_LAYERS, GRID = 48, 80, 2, 16
+VISION, VISION_FF, VISION_LAYERS, GRID = 48, 80, 2, 70
 AUDIO, AUDIO_FF, AUDIO_LAYERS, N_MEL = 32, 128, 2, 80
 
 _QWEN2 = (

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -203,3 +205,23 @@ def test_llama_cpp_pairs(name: str, tmp_path: Path, load: Load) -> None:
         logits = [m.forward(embeds=wanted.embeds).logits for m in (pair, single)]
         assert relative_l2(*logits) < 1e-6
     assert any("vision" in line for line in inspect(tmp_path / "pair"))
+
+
+@pytest.mark.parametrize("name", ["o-2.6", "v-2.6", "v-4.5", "v-4.0", "v-4.0-scaled"])
+def test_llama_cpp_sees_the_same(name: str, tmp_path: Path, load: Load) -> None:
+    """On a square of one slice; of the first member it places patches in another way."""
+    peer = os.environ.get("MINICPMO_LLAMA_CPP")
+    if peer is None:
+        pytest.skip("MINICPMO_LLAMA_CPP names no Python with llama-cpp-python")
+    write_folder(write_member(name, tmp_path / "checkpoint"), tmp_path / "pair", "f32", "mmproj")
+    pixels = np.random.default_rng(0).integers(0, 255, (112, 112, 3), np.uint8)
+    np.save(tmp_path / "pixels.npy", pixels)
+    mmproj = tmp_path / "pair" / "mmproj-model-f16.gguf"
+    llm = next(path for path in mmproj.parent.iterdir() if path != mmproj)
+    script = Path(__file__).with_name("llama_cpp_embedding.py")
+    files = [llm, mmproj, tmp_path / "pixels.npy", tmp_path / "theirs.npy"]
+    subprocess.run([peer, script, *files], check=True, capture_output=True)
+    ours = load(name).encode_image(pixels, max_slice_nums=1)[0]
+    # Its language model multiplies the rows of pictures, too, so those are divided in the file.
+    theirs = np.load(tmp_path / "theirs.npy") * MEMBERS[name].config.get("scale_emb", 1)
+    assert relative_l2(theirs, ours) < 1e-2  # its own kernels, with a table of GELU in half precision
