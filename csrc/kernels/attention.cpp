@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "kernels/avx512.h"
 #include "kernels/pack_float.h"
+#include "kernels/pair_panel.h"
 #include "kernels/row_products.h"
 #include "kernels/softmax_rows.h"
 
@@ -38,6 +39,7 @@ struct Operands {
     const ggml_tensor* mask;  // or nullptr
     ggml_tensor* dst;
     float scale;
+    bool in_pairs;  // of bfloat16
 
     int64_t d_head() const { return q->ne[0]; }
     int64_t n_head() const { return q->ne[1]; }
@@ -74,10 +76,12 @@ FloatRows rows_of_head(const ggml_tensor* x, int64_t head) {
     return {static_cast<const std::byte*>(x->data) + static_cast<size_t>(head) * x->nb[1], x->nb[2], x->type};
 }
 
+// With pairs, the same places hold half as many words.
 struct Scratch {
-    float* keys;    // [panel of keys][d_head][kPanel]
-    float* values;  // [panel of d_value][key][kPanel]
-    float* scores;  // [row][kKeys]
+    float* keys;     // [panel of keys][d_head][kPanel]
+    float* values;   // [panel of d_value][key][kPanel]
+    float* scores;   // [row][kKeys]
+    float* queries;  // [row][d_head], used with pairs only
 };
 
 int64_t round_up(int64_t n, int64_t unit) { return (n + unit - 1) / unit * unit; }
@@ -85,8 +89,10 @@ int64_t round_up(int64_t n, int64_t unit) { return (n + unit - 1) / unit * unit;
 Scratch make_scratch(const Operands& x) {
     const int64_t n_keys = x.d_head() * kKeys;
     const int64_t n_values = round_up(x.d_value(), kPanel) * kKeys;
-    float* all = thread_scratch(static_cast<size_t>(n_keys + n_values + kRows * kKeys));
-    return {all, all + n_keys, all + n_keys + n_values};
+    const int64_t n_scores = kRows * kKeys;
+    float* all =
+        thread_scratch(static_cast<size_t>(n_keys + n_values + n_scores + kRows * round_up(x.d_head(), 2)));
+    return {all, all + n_keys, all + n_keys + n_values, all + n_keys + n_values + n_scores};
 }
 
 std::vector<VisibleRange> visible_of_blocks(const Operands& x) {
@@ -137,10 +143,25 @@ void pack_chunk(const Operands& x, int64_t head_kv, VisibleRange chunk, const Sc
     const FloatRows values = rows_of_head(x.v, head_kv).from(chunk.begin);
     for (int64_t i = 0; i < n_key; i += kPanel) {
         pack_columns(keys.from(i), std::min(kPanel, n_key - i), 0, x.d_head(), s.keys + i * x.d_head());
+        if (x.in_pairs) make_pairs(s.keys + i * x.d_head(), x.d_head());
     }
     for (int64_t i = 0; i < x.d_value(); i += kPanel) {
         pack_rows(values, std::min(kPanel, x.d_value() - i), i, n_key, s.values + i * kKeys);
+        if (x.in_pairs) make_pairs(s.values + i * kKeys, n_key);
     }
+}
+
+// The item's queries as the panels of keys want them.
+TokenRows packed_queries(const Operands& x, const Item& item, const Scratch& s) {
+    TokenRows rows = x.queries(item);
+    if (!x.in_pairs) return rows;
+    const int64_t stride = round_up(x.d_head(), 2);
+    for (int64_t r = 0; r < rows.n; ++r) {
+        float* row = s.queries + r * stride;
+        std::copy_n(rows.data + r * rows.stride, x.d_head(), row);
+        round_row(row, x.d_head());
+    }
+    return {s.queries, stride, rows.n};
 }
 
 // Adds the keys of a packed chunk that the item can see to its output.
@@ -148,22 +169,26 @@ void attend(const Operands& x, Item& item, VisibleRange chunk, const Scratch& s)
     const int64_t first = std::max(item.keys.begin - chunk.begin, int64_t{0}) / kPanel * kPanel;
     const int64_t end = std::min(item.keys.end, chunk.end) - chunk.begin;
     if (first >= end) return;
-    const TokenRows queries = x.queries(item);
+    const auto multiply = x.in_pairs ? multiply_pairs : multiply_panel;
+    const TokenRows queries = packed_queries(x, item, s);
     for (int64_t i = first; i < end; i += kPanel) {
-        multiply_panel(s.keys + i * x.d_head(), std::min(kPanel, end - i), x.d_head(), queries, s.scores + i,
-                       kKeys, Store::overwrite);
+        multiply(s.keys + i * x.d_head(), std::min(kPanel, end - i), x.d_head(), queries, s.scores + i, kKeys,
+                 Store::overwrite);
     }
     for (int64_t r = 0; r < item.n_row; ++r) {
         const ggml_fp16_t* mask = x.mask != nullptr ? x.mask_row(item, r) + chunk.begin + first : nullptr;
         const float factor =
             item.softmax[r].advance(s.scores + r * kKeys + first, end - first, x.scale, mask);
         if (item.has_output && factor != 1.0F) scale_row(x.output(item, r), x.d_value(), factor);
+        if (x.in_pairs) round_row(s.scores + r * kKeys + first, end - first);
     }
     const TokenRows weights = {s.scores + first, kKeys, item.n_row};
     const Store store = item.has_output ? Store::add : Store::overwrite;
+    // A panel is a whole number of pairs, and `first` of panels.
+    const int64_t before = first * kPanel / (x.in_pairs ? 2 : 1);
     for (int64_t i = 0; i < x.d_value(); i += kPanel) {
-        multiply_panel(s.values + i * kKeys + first * kPanel, std::min(kPanel, x.d_value() - i), end - first,
-                       weights, x.output(item, 0) + i, x.output_stride(), store);
+        multiply(s.values + i * kKeys + before, std::min(kPanel, x.d_value() - i), end - first, weights,
+                 x.output(item, 0) + i, x.output_stride(), store);
     }
     item.has_output = true;
 }
@@ -211,9 +236,10 @@ void attend_to_head(const Operands& x, int64_t head_kv, std::span<Item> items, c
     for (const Item& item : items) finish(x, item);
 }
 
+template <bool kInPairs>
 void compute(ggml_tensor* dst, int ith, int nth, void* userdata) {
     const auto scale = std::bit_cast<float>(static_cast<uint32_t>(reinterpret_cast<uintptr_t>(userdata)));
-    const Operands x = {dst->src[0], dst->src[1], dst->src[2], dst->src[3], dst, scale};
+    const Operands x = {dst->src[0], dst->src[1], dst->src[2], dst->src[3], dst, scale, kInPairs};
     std::vector<Item> items = items_of_thread(x, ith, nth);
     const Scratch scratch = make_scratch(x);
     for (size_t begin = 0; begin < items.size();) {
@@ -244,12 +270,14 @@ bool attention_supports(const ggml_tensor* q, const ggml_tensor* k, const ggml_t
     return has_types && has_shapes && has_mask;
 }
 
-Tensor attention(Graph& g, Tensor q, Tensor k, Tensor v, Tensor mask, float scale) {
+Tensor attention(Graph& g, Tensor q, Tensor k, Tensor v, Tensor mask, float scale, Operand operand) {
+    const bool in_pairs = operand == Operand::bf16 && has_bf16_products();
     Tensor args[] = {q, k, v, mask};
     // The scale travels in the pointer's bits: a custom operation has no other place for a number.
     void* scale_bits = reinterpret_cast<void*>(uintptr_t{std::bit_cast<uint32_t>(scale)});
     return ggml_custom_4d(g.ctx(), GGML_TYPE_F32, v->ne[0] * q->ne[1], q->ne[2], 1, 1, args,
-                          mask != nullptr ? 4 : 3, compute, GGML_N_TASKS_MAX, scale_bits);
+                          mask != nullptr ? 4 : 3, in_pairs ? compute<true> : compute<false>,
+                          GGML_N_TASKS_MAX, scale_bits);
 }
 
 #else
@@ -258,7 +286,7 @@ bool attention_supports(const ggml_tensor*, const ggml_tensor*, const ggml_tenso
     return false;
 }
 
-Tensor attention(Graph&, Tensor, Tensor, Tensor, Tensor, float) {
+Tensor attention(Graph&, Tensor, Tensor, Tensor, Tensor, float, Operand) {
     fail<Error>("[attention] expected a processor that attention_supports(), got another");
 }
 

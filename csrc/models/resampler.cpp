@@ -30,7 +30,7 @@ Tensor Resampler::resample(Graph& g, Tensor patches, Tensor positions) const {
     const Tensor k = nn::split_heads(g, nn::linear(g, k_proj_, keys), n_head);   // [d_head, n_head, n_patch]
     const Tensor v = nn::split_heads(g, nn::linear(g, v_proj_, kv), n_head);     // [d_head, n_head, n_patch]
     const float scale = 1.0F / std::sqrt(static_cast<float>(config_.n_embd / n_head));
-    const Tensor attended = nn::attention(g, q, k, v, nullptr, scale);  // [n_embd, n_query]
+    const Tensor attended = nn::attention(g, q, k, v, nullptr, scale, &q_proj_);  // [n_embd, n_query]
     const Tensor out = nn::layer_norm(g, norm_post_, nn::linear(g, out_, attended));
     const Tensor rows = nn::linear(g, proj_, out);
     const bool is_scaled = config_.output_scale != 1.0F;

@@ -48,7 +48,7 @@ Tensor Siglip::layer(Graph& g, const Layer& layer, Tensor x) const {
     const Tensor v = nn::split_heads(g, nn::linear(g, layer.v, y), config_.n_head);
     const float scale = 1.0F / std::sqrt(static_cast<float>(config_.n_embd / config_.n_head));
     const Tensor attended =
-        nn::attention(g, q, k, v, nullptr, scale);  // [n_embd, n_patch], every patch sees all
+        nn::attention(g, q, k, v, nullptr, scale, &layer.q);  // [n_embd, n_patch], every patch sees all
     x = ggml_add(g.ctx(), x, nn::linear(g, layer.out, attended));
     return ggml_add(g.ctx(), x,
                     nn::mlp_gelu(g, layer.mlp, nn::layer_norm(g, layer.norm2, x), nn::Gelu::tanh));

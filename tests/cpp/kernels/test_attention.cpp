@@ -13,6 +13,7 @@
 #include "core/graph_runner.h"
 #include "core/quantize.h"
 #include "kernels/cpu_features.h"
+#include "kernels/pair_panel.h"
 
 using namespace minicpmo;
 
@@ -28,6 +29,7 @@ struct Problem {
     int64_t n_kv = 8;
     int n_threads = 1;
     float scale = 0.125F;
+    kernels::Operand operand = kernels::Operand::f32;
 };
 
 constexpr float kHidden = -std::numeric_limits<float>::infinity();
@@ -105,7 +107,8 @@ std::vector<float> run_kernel(const Problem& p, const Operands& x, const Mask* m
         const Tensor q = g.input("q", GGML_TYPE_F32, {p.d_head, p.n_head, p.n});
         const Tensor hides = mask != nullptr ? g.input("mask", GGML_TYPE_F16, {p.n_kv, p.n}) : nullptr;
         REQUIRE(kernels::attention_supports(q, heads(k, p.d_head), heads(v, p.d_value), hides));
-        const Tensor y = kernels::attention(g, q, heads(k, p.d_head), heads(v, p.d_value), hides, p.scale);
+        const Tensor y =
+            kernels::attention(g, q, heads(k, p.d_head), heads(v, p.d_value), hides, p.scale, p.operand);
         REQUIRE(y->ne[0] == p.d_value * p.n_head);
         REQUIRE(y->ne[1] == p.n);
         g.output("y", y);
@@ -170,6 +173,26 @@ TEST_CASE("attention agrees with double arithmetic for any numbers of queries an
                 CAPTURE(n_kv);
                 CAPTURE(n_threads);
                 CHECK(largest_error({GGML_TYPE_F32, 16, 16, 3, 1, n, n_kv, n_threads}, nullptr) < kTolerance);
+            }
+        }
+    }
+}
+
+TEST_CASE("attention with operands of bfloat16 is as close as these are") {
+    if (!kernels::has_bf16_products()) return;
+    // A factor is off by 2^-9 of itself at most. So are a value and its weight, whose products add up to less
+    // than 1; a score of products within [-1, 1] is off by less than 0.125 * d * 2^-8, and by a tenth of that
+    // where signs are random.
+    constexpr double kRounded = 1e-2;
+    const Mask causal = [](int64_t query, int64_t key) { return key > query + 30 ? kHidden : 0.0F; };
+    for (const ggml_type type : {GGML_TYPE_F32, GGML_TYPE_F16, GGML_TYPE_BF16}) {
+        for (const int64_t d : {1, 5, 49, 72, 128}) {
+            for (const int64_t n_kv : {1, 47, 48, 101, 529, 1201}) {
+                CAPTURE(d);
+                CAPTURE(n_kv);
+                const Problem p = {type, d, d, 2, 2, 37, n_kv, 2, 0.125F, kernels::Operand::bf16};
+                CHECK(largest_error(p, nullptr) < kRounded);
+                CHECK(largest_error(p, &causal) < kRounded);
             }
         }
     }
