@@ -50,7 +50,7 @@ public:
     GraphRunner& runner(const std::string& component, size_t max_nodes);  // made on first use
     void release(const std::string& component);                           // gives its scratch memory back
     void release_all() { runners_.clear(); }
-    size_t scratch_bytes(const std::string& component) const;             // that it holds now
+    size_t scratch_bytes(const std::string& component) const;  // that it holds now
     const Backend& backend() const { return *backend_; }
 
     void interrupt() noexcept { interrupted_ = true; }  // the running graph stops at its next node

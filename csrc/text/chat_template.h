@@ -30,7 +30,7 @@ struct ChatMessage {
 };
 
 struct TemplateOptions {
-    ChatFormat format;
+    ChatFormat format = {};
     bool add_generation_prompt = true;
     bool enable_thinking = false;
     bool use_tts = false;          // opens the answer as one that is said
