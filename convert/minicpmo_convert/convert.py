@@ -90,7 +90,7 @@ def read_model(
     llm_sizes = llm.read_sizes(config, family)
     n_position = vision.count_positions(checkpoint)
     vision_sizes = vision.read_sizes(config, family, n_position, llm_sizes["n_embd"])
-    hears = audio.is_in(checkpoint)
+    hears = bool(family.audio_defaults) and audio.is_in(checkpoint)
     audio_sizes = audio.read_sizes(config, family, llm_sizes["n_embd"]) if hears else {}
     say(
         f"{family.title}: {llm_sizes['n_layer']} layers, "

@@ -12,9 +12,10 @@ import numpy as np
 
 from minicpmo_cpp import audio, image, media_type
 from minicpmo_cpp.options import flag, integer, number
+from minicpmo_cpp.packed_video import read_packed
 from minicpmo_cpp.source import Source, decode_base64, find
 from minicpmo_cpp.types import Packed, Pixels, Samples
-from minicpmo_cpp.video import read_packed, read_units
+from minicpmo_cpp.video import read_units
 
 Part: TypeAlias = "str | Pixels | Samples | Packed"
 

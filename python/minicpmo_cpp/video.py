@@ -19,8 +19,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from minicpmo_cpp.audio import SAMPLE_RATE, Block, gather
+from minicpmo_cpp.mosaic import mosaic
 from minicpmo_cpp.source import Source, find
-from minicpmo_cpp.types import Packed, Pixels, Samples
+from minicpmo_cpp.types import Pixels, Samples
 
 if TYPE_CHECKING:
     from av.audio.frame import AudioFrame
@@ -29,17 +30,14 @@ if TYPE_CHECKING:
     from av.video.stream import VideoStream
 
 MAX_FRAMES = 64  # that the reference takes from one video
-MAX_PACKED = 180  # pictures of several frames each, as the example of MiniCPM-V 4.5 has it
 MAX_PIXELS = 139264 * 256  # of one frame: the most that H.264, HEVC and AV1 have a level for
 MAX_BYTES = 4 << 30  # of all frames that are kept
 
 _MAX_RATE = 1000  # frames per second
 _MAX_FPS = 10.0  # units per second: a unit has no less than the 1600 samples of the shortest
 _MAX_STACK = 64
-_MAX_PACK = 6  # frames that the resampler has learned to take as one picture
 _MIN_LAST = 1600  # samples of the last unit, at least
 _GRID = 0.1  # seconds between the points that a long video is sampled at
-_LINE = 6  # pixels between stacked frames
 # Containers of video and audio only: other demuxers read playlists, which name further files and addresses.
 _FORMATS = (
     "mov", "matroska", "avi", "mpegts", "mpeg", "flv", "ogg", "asf", "ivf", "gif",
@@ -95,42 +93,24 @@ def read_units(
             if sound is not None:
                 content.append(_sound_of_unit(sound, plan, i))
             if unit.stacked:
-                content.append(_joined(list(itertools.islice(frames, len(unit.stacked)))))
+                content.append(mosaic(list(itertools.islice(frames, len(unit.stacked)))))
     return content
 
 
-def read_packed(
+def read_frames(
     source: str | os.PathLike[str] | bytes | Source,
     *,
-    pack: int,
-    fps: float = 1.0,
-    max_units: int = 3600,
-    name: str | None = None,
-) -> list[Packed]:
-    """A video as a model with positions in time reads it: so many frames to a picture, without sound.
-
-    Args:
-        source: path or bytes of a file.
-        pack: frames of a picture, 1 to 6; the last one has what is left.
-        fps: frames per second. A video of more than 180 pictures is sampled, evenly.
-        max_units: a video of more frames than these is refused.
-        name: what messages call the file.
-
-    Returns:
-        uint8 [h, w, 3] and the time in tenths of a second of each frame, by picture.
-
-    Raises:
-        FileNotFoundError, ValueError, ImportError: as read_units.
-    """
-    if not 1 <= pack <= _MAX_PACK:
-        raise ValueError(f"[video] expected 1 to {_MAX_PACK} frames to a picture, got {pack}")
-    _check_arguments(1, fps, max_units, MAX_PACKED * pack)
+    fps: float,
+    max_units: int,
+    max_frames: int,
+    name: str | None,
+) -> tuple[list[Pixels], list[float]]:
+    """What read_units shows, without what sounds or is stacked, and where in the video it is, in seconds."""
+    _check_arguments(1, fps, max_units, max_frames)
     file = _found(source, "video", name)
-    plan = _plan(file, 1, fps, max_units, MAX_PACKED * pack)
+    plan = _plan(file, 1, fps, max_units, max_frames)
     with _opened(file) as container:
-        frames = list(_chosen_frames(container, plan, file.name))
-    times = [round(unit.start / _GRID) for unit in plan.units]
-    return [Packed(frames[i : i + pack], times[i : i + pack]) for i in range(0, len(frames), pack)]
+        return list(_chosen_frames(container, plan, file.name)), [unit.start for unit in plan.units]
 
 
 def read_audio(
@@ -332,29 +312,6 @@ def _pixels(frame: VideoFrame, width: int, height: int) -> Pixels:
     quarters, rest = divmod(frame.rotation, 90)
     # As the reference: turns by anything else than quarters are not applied, mirroring is not either.
     return np.ascontiguousarray(np.rot90(image, quarters if rest == 0 else 0), dtype=np.uint8)
-
-
-def _joined(cells: list[Pixels]) -> Pixels:
-    """Frames of one size as one picture: four as a square, two or three the squarer way, others as a row."""
-    height, width, _ = cells[0].shape
-    n = len(cells)
-    n_row, n_column = {4: (2, 2), 3: (1, 3), 2: (2, 1)}.get(n, (1, n))
-    if n in (2, 3):
-
-        def distance(layout: tuple[int, int]) -> float:
-            return abs(_extent(layout[1], width) / _extent(layout[0], height) - 1.0)
-
-        n_row, n_column = min((n_row, n_column), (n_column, n_row), key=distance)
-    canvas = np.zeros((_extent(n_row, height), _extent(n_column, width), 3), np.uint8)
-    for i, cell in enumerate(cells):
-        row, column = divmod(i, n_column)
-        top, left = row * (height + _LINE), column * (width + _LINE)
-        canvas[top : top + height, left : left + width] = cell
-    return canvas
-
-
-def _extent(n: int, size: int) -> int:
-    return n * size + (n - 1) * _LINE
 
 
 def _sound_of_video(file: Source, plan: _Plan) -> Samples | None:

@@ -19,6 +19,8 @@ pytest.importorskip("soxr")
 
 from minicpmo_cpp import video  # noqa: E402
 from minicpmo_cpp.audio import to_samples  # noqa: E402
+from minicpmo_cpp.mosaic import mosaic  # noqa: E402
+from minicpmo_cpp.packed_video import read_packed  # noqa: E402
 from minicpmo_cpp.source import find  # noqa: E402
 from minicpmo_cpp.video import read_audio, read_units  # noqa: E402
 
@@ -198,7 +200,7 @@ def test_a_last_second_stacks_the_frames_it_has() -> None:
 def test_two_or_three_frames_are_laid_out_the_squarer_way(
     n: int, width: int, height: int, shape: tuple[int, int]
 ) -> None:
-    joined = video._joined([np.full((height, width, 3), 7 + i, np.uint8) for i in range(n)])
+    joined = mosaic([np.full((height, width, 3), 7 + i, np.uint8) for i in range(n)])
     assert joined.shape == (*shape, 3)
     assert joined[0, 0, 0] == 7
     assert joined[-1, -1, 0] == 6 + n
@@ -562,3 +564,15 @@ def test_nothing_is_printed(film: bytes, capfd: pytest.CaptureFixture[str]) -> N
     with pytest.raises(ValueError, match="expected"):
         read_units(film[:1000])
     assert capfd.readouterr() == ("", "")
+
+
+def test_packed_frames_have_times(film: bytes) -> None:
+    packed = read_packed(film, pack=2, fps=2.0)
+    units = read_units(film, use_audio=False, fps=2.0)
+    assert [time for group in packed for time in group.times] == [5 * i for i in range(len(units))]
+    assert {len(group.frames) for group in packed[:-1]} == {2}
+    frames = [frame for group in packed for frame in group.frames]
+    assert all(np.array_equal(*pair) for pair in zip(frames, units, strict=True))
+    for pack in (0, 7):
+        with pytest.raises(ValueError, match="expected 1 to 6 frames to a picture"):
+            read_packed(film, pack=pack)

@@ -15,6 +15,7 @@ import numpy as np
 
 from minicpmo_cpp import video
 from minicpmo_cpp.audio import SAMPLE_RATE
+from minicpmo_cpp.mosaic import mosaic
 from minicpmo_cpp.source import Source
 from minicpmo_cpp.types import Pixels, Samples
 
@@ -92,7 +93,7 @@ def _units_of_plan(file: Source, plan: video._Plan, sound: Samples) -> Iterator[
         for i, unit in enumerate(plan.units):
             pictures = [next(frames)]
             if unit.stacked:
-                pictures.append(video._joined(list(itertools.islice(frames, len(unit.stacked)))))
+                pictures.append(mosaic(list(itertools.islice(frames, len(unit.stacked)))))
             yield Unit(_full(sound[i * _UNIT : min((i + 1) * _UNIT, n_sample)]), pictures)
 
 
