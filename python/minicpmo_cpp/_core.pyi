@@ -42,7 +42,9 @@ __all__: list[str] = [
     "encode_audio",
     "encode_voice",
     "log_mel",
+    "memory_plan",
     "multiply_in_registers",
+    "plan_memory",
     "quantize",
     "remember_voice",
     "resample",
@@ -145,10 +147,15 @@ class Model:
         n_threads: typing.SupportsInt | typing.SupportsIndex = 0,
         max_sessions: typing.SupportsInt | typing.SupportsIndex = 0,
         batches_sessions: bool = False,
+        modules: collections.abc.Sequence[str] | None = None,
+        n_ctx: typing.SupportsInt | typing.SupportsIndex = 0,
+        kv_type: str | None = None,
+        checks_memory: bool = True,
+        available: typing.SupportsInt | typing.SupportsIndex | None = None,
         media_cache_bytes: typing.SupportsInt | typing.SupportsIndex = 134217728,
     ) -> Model:
         """
-        Opens and checks a GGUF file, or a set of them; raises ModelFileError.
+        Opens and checks a GGUF file, or a set of them; raises ModelFileError, and MemoryError for what does not fit.
         """
     def build_prompt(
         self, messages: list[tuple[str, list[typing.Any]]], options: PromptOptions
@@ -904,9 +911,31 @@ def log_mel(
     float32 [n], at most 30 s -> float32 [n_frame, n_mel]
     """
 
+def memory_plan(model: Model) -> dict[str, typing.Any]:
+    """
+    What the model was loaded for, as plan_memory has it.
+    """
+
 def multiply_in_registers(type: str, n_round: typing.SupportsInt | typing.SupportsIndex) -> tuple[str, int]:
     """
     Products of "float32" or "int8" that touch no memory -> (the instructions that computed them, how many operations they were: two a multiply-add). The interpreter is free meanwhile.
+    """
+
+def plan_memory(
+    path: str,
+    *,
+    parts: collections.abc.Sequence[str] = [],
+    looks_around: bool = True,
+    device: str = "auto",
+    max_sessions: typing.SupportsInt | typing.SupportsIndex = 0,
+    modules: collections.abc.Sequence[str] | None = None,
+    n_ctx: typing.SupportsInt | typing.SupportsIndex = 0,
+    kv_type: str | None = None,
+    checks_memory: bool = True,
+    available: typing.SupportsInt | typing.SupportsIndex | None = None,
+) -> dict[str, typing.Any]:
+    """
+    What Model.load would plan of the same arguments: a dict of needs [(name, bytes mapped, allocated, on the device)] and what there is.
     """
 
 def quantize(
