@@ -16,7 +16,6 @@ from minicpmo_convert.recipe import Recipe
 from minicpmo_convert.tensor import Tensor
 
 WIDTH = "minicpmo.vision.feed_forward_length"
-ORIGINAL = WIDTH + "_orig"  # before anything was added
 _UP = re.compile(r"v\.blk\.[0-9]+\.ffn_up\.weight")
 _BIAS = re.compile(r"v\.blk\.[0-9]+\.ffn_up\.bias")
 _DOWN = re.compile(r"v\.blk\.[0-9]+\.ffn_down\.weight")
@@ -38,8 +37,6 @@ def widened(tensors: list[Tensor], keys: Metadata, recipe: Recipe) -> list[Tenso
     if n_more == 0:
         return tensors
     keys.u32(WIDTH, width + n_more)
-    if keys.get(ORIGINAL) is None:
-        keys.u32(ORIGINAL, width)
     return [_widened(tensor, width, n_more) for tensor in tensors]
 
 

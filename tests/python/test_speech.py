@@ -91,7 +91,7 @@ def test_a_voice_gets_the_official_system_prompt(speaker: Model, voice: Voice) -
         result = speaker.chat(
             messages, audio=True, voice=voice, stream=True, max_new_tokens=1, ignore_stop=True, **options
         ).result()
-        return result.timings.n_prompt
+        return result.timings.n_prompt + result.timings.n_reused
 
     def expected(system: Any, text: str) -> int:
         messages = [*([system] if system else []), {"role": "user", "content": text}]
@@ -136,7 +136,7 @@ def test_a_text_is_read_out_with_the_official_prompt(speaker: Model, voice: Voic
     np.testing.assert_array_equal(samples, voice.samples)
     assert read_aloud("Good morning.", voice)[1]["content"] == ["请朗读以下内容。 Good morning."]
     prompt = speaker.build_prompt(read_aloud("Good morning.", voice), use_tts_template=True)
-    assert result.timings.n_prompt == len(prompt.ids)
+    assert result.timings.n_prompt + result.timings.n_reused == len(prompt.ids)
     for text, error in (("", ValueError), (" ", ValueError), (3, TypeError)):
         with pytest.raises(error, match=r"\[speech\]"):
             speaker.speak(text, voice)  # type: ignore[call-overload]
