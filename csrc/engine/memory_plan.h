@@ -1,7 +1,7 @@
 #pragma once
 // MemoryPlan: what a model and its conversations need, module by module, against what the machine has: made
 // from the file's headers, before weights are read and anything large is allocated. Reference:
-// docs/decisions/012.
+// docs/decisions/013.
 
 #include <cstdint>
 #include <optional>
