@@ -93,6 +93,8 @@ TEST_CASE("a conversation that is read again in C is not computed again") {
     auto timings = sized<minicpmo_timings>();
     REQUIRE(minicpmo_session_timings(session.get(), &timings) == MINICPMO_OK);
     const int n_prompt = timings.n_prompt;
+    const int n_slice = timings.n_slice;
+    CHECK(n_slice > 0);
     REQUIRE(read_chat(session, {"what?"}, &image) == MINICPMO_OK);
     REQUIRE(minicpmo_session_timings(session.get(), &timings) == MINICPMO_OK);
     CHECK(timings.n_prompt == 0);
@@ -103,7 +105,7 @@ TEST_CASE("a conversation that is read again in C is not computed again") {
     // Another session of the model has the picture from the cache.
     const SessionHandle other = open_session(model);
     REQUIRE(read_chat(other, {"what?"}, &image) == MINICPMO_OK);
-    CHECK(savings(other).n_slice_found == 1);
+    CHECK(savings(other).n_slice_found == n_slice);
     CHECK(savings(other).n_reused == 0);
     CHECK(said(other) == first);
     const SessionHandle apart = open_session(load(0));
