@@ -126,7 +126,9 @@ def test_no_member_of_the_family_is_named_in_code() -> None:
 
 def python_sources() -> list[Path]:
     return [
-        p for folder in ("python", "convert", "benchmarks") for p in sorted((ROOT / folder).rglob("*.py"))
+        p
+        for folder in ("python", "convert", "benchmarks", "demo")
+        for p in sorted((ROOT / folder).rglob("*.py"))
     ]
 
 

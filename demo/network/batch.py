@@ -1,0 +1,139 @@
+"""Examples as tensors: media, the prefix they stand in, and questions as branches behind it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from demo import prompts
+from demo.example import Question, Sight
+from demo.lexicon import Language
+from demo.network.omni import Omni, branch_mask
+from demo.pictures.slices import cut, to_patches
+from demo.sizes import PATCH, POOL
+from demo.vocabulary import Encoder
+
+_IGNORED = -100  # of cross_entropy
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Of n_batch examples alike: pictures cut alike, equally many questions."""
+
+    slices: tuple[tuple[Tensor, int, int], ...]  # [n_batch, rows * cols, 3 * 14 * 14], rows, cols in order
+    prefix: Tensor  # ids [n_prefix], the same for all
+    branches: Tensor  # ids [n_batch, n_branch, n_each]: questions with answers, filled up
+    targets: Tensor  # the next id where it is to be learned, else _IGNORED; as branches
+
+
+def sights_batch(encoder: Encoder, omni: Omni, sights: Sequence[Sight]) -> Batch:
+    sizes = omni.sizes
+    columns: list[list[np.ndarray]] = []  # by example, then by slice
+    shapes: list[tuple[int, int]] = []
+    counts: tuple[int, ...] = ()
+    for sight in sights:
+        cuts = [cut(pixels, sizes.scale, sizes.max_slices) for pixels in sight.pictures]
+        counts = tuple(len(each) - 1 for each in cuts)
+        flat = [tile for each in cuts for tile in each]
+        shapes = [(tile.shape[0] // PATCH, tile.shape[1] // PATCH) for tile in flat]
+        columns.append([to_patches(tile) for tile in flat])
+    slices = tuple(
+        (torch.from_numpy(np.stack([row[i] for row in columns])), *shape) for i, shape in enumerate(shapes)
+    )
+    prefix = encoder.encode(prompts.picture_prefix(counts, sizes.n_query))
+    return Batch(slices, torch.tensor(prefix), *_branches(encoder, [sight.questions for sight in sights]))
+
+
+def talk_batch(encoder: Encoder, questions: Sequence[Question]) -> Batch:
+    prefix = torch.tensor(encoder.encode(prompts.USER))
+    return Batch((), prefix, *_branches(encoder, [(question,) for question in questions]))
+
+
+@dataclass(frozen=True)
+class SoundBatch:
+    """Of utterances in one language and of one length."""
+
+    mel: Tensor  # [n_batch, n_mel, n_frame]
+    words: Batch  # without pictures; its prefix has rows for the sound
+    texts: tuple[Tensor, ...]  # ids of what is said
+
+
+def sound_batch(
+    encoder: Encoder, mels: Sequence[NDArray[np.float16]], texts: Sequence[str], language: Language
+) -> SoundBatch:
+    mel = torch.from_numpy(np.stack(mels)).float()
+    n_token = -(-mel.shape[2] // 2) // POOL
+    prefix = torch.tensor(encoder.encode(prompts.USER + prompts.HEAR[language] + prompts.heard(n_token)))
+    asked = [(Question("hear", "", text),) for text in texts]
+    words = Batch((), prefix, *_branches(encoder, asked, is_spoken=True))
+    return SoundBatch(mel, words, tuple(torch.tensor(encoder.encode(text)) for text in texts))
+
+
+def sound_loss(omni: Omni, hint: nn.Linear, batch: SoundBatch, unk: int, blank: int) -> tuple[Tensor, Tensor]:
+    """(mean cross entropy of the answers' tokens, CTC of a second head on the encoder's states, a token)"""
+    states = omni.apm(batch.mel)
+    named = hint(states).float().log_softmax(dim=2).transpose(0, 1)  # [n_position, n_batch, n_vocab]
+    n_position = torch.full((len(batch.texts),), len(named))
+    n_text = torch.tensor([len(text) for text in batch.texts])
+    ctc = F.ctc_loss(named, torch.cat(batch.texts), n_position, n_text, blank, zero_infinity=True)
+    return _loss(omni, batch.words, unk, omni.audio_projection_layer(states)), ctc
+
+
+def loss_of(omni: Omni, batch: Batch, unk: int) -> Tensor:
+    """Mean cross entropy of the answers' tokens."""
+    return _loss(omni, batch, unk, _seen(omni, batch))
+
+
+def _loss(omni: Omni, batch: Batch, unk: int, media: Tensor | None) -> Tensor:
+    n_batch, n_branch, n_each = batch.branches.shape
+    x = omni.embed(batch.branches.flatten(1), unk, None)
+    prefix = omni.embed(batch.prefix.expand(n_batch, -1), unk, media)
+    mask, positions = branch_mask(len(batch.prefix), n_branch, n_each)
+    x = omni.llm(torch.cat([prefix, x], dim=1), positions, mask)[:, len(batch.prefix) :]
+    targets = batch.targets.flatten(1)
+    is_asked = targets != _IGNORED
+    return F.cross_entropy(omni.llm.lm_head(x[is_asked]).float(), targets[is_asked])
+
+
+def _seen(omni: Omni, batch: Batch) -> Tensor | None:
+    """All slices in order, [n_batch, n_slice * n_query, n_embd]; those of one shape are seen in one go."""
+    if not batch.slices:
+        return None
+    found: list[Tensor | None] = [None] * len(batch.slices)
+    for shape in {each[1:] for each in batch.slices}:
+        which = [i for i, each in enumerate(batch.slices) if each[1:] == shape]
+        seen = omni.see(torch.cat([batch.slices[i][0] for i in which]), *shape)
+        for i, part in zip(which, seen.chunk(len(which)), strict=True):
+            found[i] = part
+    return torch.cat([part for part in found if part is not None], dim=1)
+
+
+def _branches(
+    encoder: Encoder, asked: Sequence[Sequence[Question]], *, is_spoken: bool = False
+) -> tuple[Tensor, Tensor]:
+    end = prompts.END_SPOKEN if is_spoken else prompts.END
+    pairs = [
+        [
+            (
+                encoder.encode(prompts.asked(question.text, is_spoken=is_spoken)),
+                encoder.encode(question.answer + end),
+            )
+            for question in questions
+        ]
+        for questions in asked
+    ]
+    n_each = max(len(q) + len(a) for row in pairs for q, a in row)
+    fill = encoder.special["<|endoftext|>"]
+    ids = torch.full((len(pairs), len(pairs[0]), n_each), fill)
+    targets = torch.full_like(ids, _IGNORED)
+    for i, row in enumerate(pairs):
+        for j, (q, a) in enumerate(row):
+            ids[i, j, : len(q) + len(a)] = torch.tensor(q + a)
+            targets[i, j, len(q) - 1 : len(q) - 1 + len(a)] = torch.tensor(a)
+    return ids, targets

@@ -1,0 +1,1 @@
+"""Pictures from seeds, and what is true about them."""

@@ -1,0 +1,1 @@
+"""Spoken sentences from seeds, as espeak-ng says them, and what is said."""

@@ -1,0 +1,140 @@
+"""`python -m demo.train understand --minutes 60`: trains what sees and hears; goes on where it stopped.
+
+Everything a run needs lies in its folder: `vocabulary.json`, `latest.pt` (weights, state of the optimiser,
+number of steps) and `log.jsonl`. A step's examples depend on its number alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import time
+from collections import defaultdict
+from pathlib import Path
+
+import torch
+
+from demo import lessons
+from demo.corpus import learn_vocabulary
+from demo.network.batch import loss_of, sights_batch, sound_batch, sound_loss, talk_batch
+from demo.network.omni import Omni
+from demo.sizes import Sizes
+from demo.sounds.library import Library
+from demo.split import rng_for
+from demo.vocabulary import Encoder, Vocabulary
+
+SEED = 7
+PEAK, WARMUP, DECAY = 1.2e-3, 100, 0.4  # learning rate, steps, share of the run in which it falls to nothing
+SAVE_EACH, LOG_EACH = 50, 20  # steps
+FRAMES, CTC_SHARE = 6400, 0.5  # of sound in a step, a hundred a second; weight of its second head
+
+
+class Run:
+    """A folder of a training run, at the step it has come to."""
+
+    def __init__(self, folder: Path, library: Library | None = None) -> None:
+        """`library` is what it hears in training, if anything."""
+        self.library = library
+        folder.mkdir(parents=True, exist_ok=True)
+        self.folder = folder
+        words = folder / "vocabulary.json"
+        if not words.exists():
+            learn_vocabulary().save(words)
+        self.vocabulary = Vocabulary.load(words)
+        self.encoder = Encoder(self.vocabulary)
+        torch.manual_seed(SEED)
+        self.omni = Omni(Sizes(len(self.vocabulary)))
+        self.hint = torch.nn.Linear(self.omni.sizes.a_embd, len(self.vocabulary))  # not exported
+        parameters = [*self.omni.parameters(), *self.hint.parameters()]
+        matrices = [p for p in parameters if p.ndim > 1]
+        vectors = [p for p in parameters if p.ndim < 2]
+        groups = [{"params": matrices, "weight_decay": 0.03}, {"params": vectors, "weight_decay": 0.0}]
+        self.optimiser = torch.optim.AdamW(groups, lr=PEAK, betas=(0.9, 0.98))
+        self.step = 0
+        if (folder / "latest.pt").exists():
+            state = torch.load(folder / "latest.pt", weights_only=True)
+            self.omni.load_state_dict(state["omni"])
+            self.hint.load_state_dict(state["hint"])
+            self.optimiser.load_state_dict(state["optimiser"])
+            self.step = state["step"]
+
+    def save(self) -> None:
+        """Whole or not at all: a run that is killed has the checkpoint before."""
+        state = {
+            "omni": self.omni.state_dict(),
+            "hint": self.hint.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "step": self.step,
+        }
+        torch.save(state, self.folder / "next.pt")
+        os.replace(self.folder / "next.pt", self.folder / "latest.pt")
+
+    def learn(self, until: int) -> dict[str, float]:
+        """One step of a run that ends at step `until`; returns its losses by name."""
+        for group in self.optimiser.param_groups:
+            group["lr"] = PEAK * min(1.0, (self.step + 1) / WARMUP, (until - self.step) / (DECAY * until))
+        with torch.autocast("cpu", torch.bfloat16):
+            losses = self._losses()
+        self.optimiser.zero_grad()
+        torch.stack(list(losses.values())).sum().backward()
+        torch.nn.utils.clip_grad_norm_(self.omni.parameters(), 1.0)
+        self.optimiser.step()
+        self.step += 1
+        return {name: loss.item() for name, loss in losses.items()}
+
+    def _losses(self) -> dict[str, torch.Tensor]:
+        lesson = lessons.lesson_of(self.step, hears=self.library is not None)
+        unk = self.encoder.special["<unk>"]
+        if lesson == "sound" and self.library is not None:
+            chosen = self.library.draw(rng_for("train", "sounds", self.step), FRAMES)
+            mels = [self.library.mels[i] for i in chosen]
+            texts = [self.library.texts[i][0] for i in chosen]
+            batch = sound_batch(self.encoder, mels, texts, self.library.texts[chosen[0]][1])
+            blank = self.encoder.special["<|endoftext|>"]
+            heard, ctc = sound_loss(self.omni, self.hint, batch, unk, blank)
+            return {"sound": heard, "ctc": CTC_SHARE * ctc}
+        if lesson == "talk":
+            return {"talk": loss_of(self.omni, talk_batch(self.encoder, lessons.talk(self.step)), unk)}
+        sights = (lessons.pairs if lesson == "pair" else lessons.sights)(self.step)
+        return {lesson: loss_of(self.omni, sights_batch(self.encoder, self.omni, sights), unk)}
+
+
+def understand(folder: Path, minutes: float, until: int, library: Library | None) -> None:
+    run = Run(folder, library)
+    begin = time.monotonic()
+    losses: dict[str, list[float]] = defaultdict(list)
+    while run.step < until and time.monotonic() - begin < 60 * minutes:
+        for name, loss in run.learn(until).items():
+            losses[name].append(loss)
+        if run.step % LOG_EACH == 0:
+            means = {name: round(sum(each) / len(each), 4) for name, each in sorted(losses.items())}
+            line = {"step": run.step, **means, "seconds": round(time.monotonic() - begin)}
+            with (folder / "log.jsonl").open("a") as log:
+                log.write(json.dumps(line) + "\n")
+            print(line, flush=True)
+            losses.clear()
+        if run.step % SAVE_EACH == 0:
+            run.save()
+    run.save()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m demo.train", description=__doc__)
+    parser.add_argument("part", choices=["understand"])
+    parser.add_argument("--run", type=Path, default=Path("demo_run"), help="the run's folder")
+    parser.add_argument(
+        "--minutes", type=float, default=60.0, help="stops after so long; call again to go on"
+    )
+    parser.add_argument("--until", type=int, default=20000, help="steps of the whole run")
+    parser.add_argument(
+        "--sounds", type=Path, help="folder of demo.data sounds; without it, it learns no hearing"
+    )
+    parser.add_argument("--threads", type=int, default=1)
+    given = parser.parse_args()
+    torch.set_num_threads(given.threads)
+    understand(given.run, given.minutes, given.until, Library(given.sounds) if given.sounds else None)
+
+
+if __name__ == "__main__":
+    main()
