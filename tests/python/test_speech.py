@@ -179,7 +179,9 @@ def test_leaving_an_answer_ends_its_sound(speaker: Model, voice: Voice) -> None:
     assert answer.stop_reason == "interrupted"
     assert list(answer) == []
     session.prefill("Three")
-    assert session.generate_text(audio=True, voice=voice, **SHORT).stop_reason == "length"
+    # How much of the first answer was written before it sounded is up to the machine, and with it whether
+    # speech ends by itself within these tokens.
+    assert session.generate_text(audio=True, voice=voice, **SHORT).stop_reason in {"length", "stop"}
     assert session.generate_text(max_new_tokens=2, ignore_stop=True).audio is None
 
 
