@@ -11,21 +11,21 @@ from gguf import GGML_QUANT_VERSION
 from minicpmo_convert import recipe as recipes
 from minicpmo_convert import tokenizer
 from minicpmo_convert.checkpoint import Checkpoint
-from minicpmo_convert.components import audio, llm, tts, vision
+from minicpmo_convert.components import audio, llm, vision
 from minicpmo_convert.encoding import Values
 from minicpmo_convert.error import check
 from minicpmo_convert.families import Family, recognise
 from minicpmo_convert.imatrix import importance_of, read_imatrix
 from minicpmo_convert.metadata import Metadata
 from minicpmo_convert.recipe import RECIPES, Recipe
-from minicpmo_convert.speech import Speech
+from minicpmo_convert.speech import Speech, find_speech
 from minicpmo_convert.tensor import Tensor
 from minicpmo_convert.voices import read_recordings, write_with
 from minicpmo_convert.whole_blocks import widened
 from minicpmo_convert.writer import ARCHITECTURE, Output
 
 VERSION = 1  # of the layout: minicpmo.version
-MODULES = ("llm", "vision", "audio", "tts", "t2w", "s3", "spk")
+MODULES = ("llm", "vision", "audio", "tts", "t2w", "s3", "spk", "dvae", "vocos")
 Say = Callable[[str], None]
 
 
@@ -98,7 +98,7 @@ def read_model(
         + (f"{audio_sizes['n_layer']} audio layers" if hears else "no audio: the checkpoint holds none")
     )
 
-    speech = Speech.find(checkpoint, config, family, llm_sizes["n_embd"], token2wav)
+    speech = find_speech(checkpoint, config, family, llm_sizes["n_embd"], token2wav)
     say(speech.describe())
 
     tensors = llm.take_tensors(checkpoint, config, family, llm_sizes)
@@ -106,7 +106,7 @@ def read_model(
     if hears:
         tensors += audio.take_tensors(checkpoint, audio_sizes)
     tensors += speech.take_tensors()
-    _account_for_rest(checkpoint, family, vision_sizes)
+    _account_for_rest(checkpoint, family, vision_sizes, speech.ignored)
 
     recipe = RECIPES[type_name]
     modules = ["llm", "vision", *["audio"] * hears, *speech.modules()]
@@ -150,11 +150,12 @@ def write_imatrix_keys(keys: Metadata, path: Path | None, imatrix: Mapping[str, 
         keys.u32("quantize.imatrix.entries_count", len(imatrix))
 
 
-def _account_for_rest(checkpoint: Checkpoint, family: Family, vision_sizes: dict[str, int]) -> None:
+def _account_for_rest(
+    checkpoint: Checkpoint, family: Family, vision_sizes: dict[str, int], ignored_speech: tuple[str, ...]
+) -> None:
     """Every tensor that was not taken must be known for what it is."""
     for name in checkpoint.left():
-        left_out = tts.IGNORED if family.speech else (tts.PREFIX,)
-        ignored = name in family.ignored or name.startswith(left_out)
+        ignored = name in family.ignored or name.startswith(ignored_speech)
         check(
             ignored or vision.is_dropped(name, vision_sizes),
             f"[checkpoint] expected only tensors of {family.title}, got {name!r}",

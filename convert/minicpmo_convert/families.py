@@ -48,6 +48,7 @@ TOKENS = {
 # What no member can do without.
 _IMAGE_ROLES = ("image_start", "image_end", "slice_start", "slice_end")
 _CHAT_ROLES = ("unk", "endoftext", "im_start", "im_end")
+_SPEAKER_ROLES = ("spk_bos", "spk", "spk_eos")
 _AUDIO_ROLES = ("audio_start", "audio_end", "tts_bos", "tts_eos")
 
 _SIGLIP = {
@@ -93,7 +94,8 @@ class Family:
     temporal_ids: bool = False  # the resampler takes several frames with their times as one picture
     qk_norm: bool = False
     attention_bias: bool = False  # of queries, keys and values
-    # How its speech is made: "flow", or None where this converter leaves it out.
+    # How speech of one code book is made: "flow", or None where this converter leaves it out. Of several code
+    # books, the checkpoint says it all.
     speech: str | None = None
     # clip.minicpmv_version in published vision files; the last one is written.
     projector_versions: tuple[int, ...] = ()
@@ -151,7 +153,7 @@ O_2_6 = Family(
     audio_defaults=_WHISPER,
     pool_step=2,
     tags_chunks=True,
-    roles=(*_CHAT_ROLES, *_IMAGE_ROLES, *_AUDIO_ROLES),
+    roles=(*_CHAT_ROLES, *_IMAGE_ROLES, *_AUDIO_ROLES, *_SPEAKER_ROLES),
     spoken_begin="<|spk_bos|><|spk|><|spk_eos|><|tts_bos|>",
     attention_bias=True,
     projector_versions=(26, 4),

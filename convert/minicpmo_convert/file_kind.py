@@ -100,6 +100,7 @@ KINDS = (
 _MODULES = {
     **{"v.": "vision", "resampler.": "vision", "a.": "audio", "mm.a.": "audio", "tts.": "tts"},
     **{"t2w.": "t2w", "s3.": "s3", "spk.": "spk", "voice.": "voices"},
+    **{"dvae.": "dvae", "vocos.": "vocos"},
 }
 
 

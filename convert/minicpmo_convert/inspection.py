@@ -24,6 +24,7 @@ _ABILITIES = {
     ("vision",): "sees pictures and video",
     ("audio",): "hears",
     ("tts", "t2w"): "speaks",
+    ("tts", "dvae", "vocos"): "speaks",
     ("s3", "spk"): "clones voices",
 }
 _ALONE = {

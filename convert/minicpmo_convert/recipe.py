@@ -35,10 +35,13 @@ _SPEECH_TABLES = re.compile(
     r"tts\.(emb_code|head_code|projector)\.|t2w\.(input_embd|spk_affine|enc_proj|enc\.lookahead|enc\.up_conv)"
     r"|t2w\.dit\.(time|in\.|out\.|final_adaln|blk\.[0-9]+\.conv)|s3\.conv|spk\."
 )
-# A vocoder makes phases, the tokenizer rounds, the others are factors and terms without a product.
-_SPEECH_EXACT = re.compile(r"t2w\.hift|s3\.quant\.|s3\..*\.attn_fsmn\.|t2w\..*\.attn_pos_bias_")
+# Vocoders make phases, the DVAE is small, the tokenizer rounds, the others are factors and terms without a
+# product.
+_SPEECH_EXACT = re.compile(
+    r"t2w\.hift|dvae\.|vocos\.|s3\.quant\.|s3\..*\.attn_fsmn\.|t2w\..*\.attn_pos_bias_"
+)
 _TEXT = "tts.emb_text.weight"
-_PREFIXES = ("v.", "resampler.", "a.", "mm.a.", "tts.", "t2w.", "s3.", "spk.")
+_PREFIXES = ("v.", "resampler.", "a.", "mm.a.", "tts.", "t2w.", "s3.", "spk.", "dvae.", "vocos.")
 
 Where: TypeAlias = Callable[[int, int], bool]  # (layer, layers) -> whether it is one of them
 

@@ -24,11 +24,7 @@ def _conv(name: str, source: str, n_out: str, n_tap: str, n_in: str) -> tuple[Pa
 
 
 _LAYER = "tts.model.layers.{i}"
-TTS = (
-    Page("tts.emb_text.weight", "tts.emb_text.weight", ("n_text", "n_embd")),
-    Page("tts.emb_code.weight", "tts.emb_code.0.weight", ("n_code", "n_embd")),
-    *_linear("tts.projector.linear1", "tts.projector_semantic.linear1", "n_embd", "n_embd_llm"),
-    *_linear("tts.projector.linear2", "tts.projector_semantic.linear2", "n_embd", "n_embd"),
+_BACKBONE = (
     Page("tts.blk.{i}.attn_norm.weight", f"{_LAYER}.input_layernorm.weight", ("n_embd",)),
     Page("tts.blk.{i}.attn_q.weight", f"{_LAYER}.self_attn.q_proj.weight", ("n_embd", "n_embd")),
     Page("tts.blk.{i}.attn_k.weight", f"{_LAYER}.self_attn.k_proj.weight", ("n_kv", "n_embd")),
@@ -39,6 +35,20 @@ TTS = (
     Page("tts.blk.{i}.ffn_up.weight", f"{_LAYER}.mlp.up_proj.weight", ("n_ff", "n_embd")),
     Page("tts.blk.{i}.ffn_down.weight", f"{_LAYER}.mlp.down_proj.weight", ("n_embd", "n_ff")),
     Page("tts.output_norm.weight", "tts.model.norm.weight", ("n_embd",)),
+)
+TTS = (
+    Page("tts.emb_text.weight", "tts.emb_text.weight", ("n_text", "n_embd")),
+    Page("tts.emb_code.weight", "tts.emb_code.0.weight", ("n_code", "n_embd")),
+    *_linear("tts.projector.linear1", "tts.projector_semantic.linear1", "n_embd", "n_embd_llm"),
+    *_linear("tts.projector.linear2", "tts.projector_semantic.linear2", "n_embd", "n_embd"),
+    *_BACKBONE,
+)
+# Its code books and heads are stacked: see components/conditional_tts.py.
+CONDITIONAL_TTS = (
+    Page("tts.emb_text.weight", "tts.emb_text.weight", ("n_text", "n_embd")),
+    *_linear("tts.projector.linear1", "tts.projector.linear1", "n_embd", "n_embd_llm"),
+    *_linear("tts.projector.linear2", "tts.projector.linear2", "n_embd", "n_embd"),
+    *_BACKBONE,
 )
 
 FLOW = (

@@ -4,6 +4,8 @@
 
 #include "api/arguments.h"
 #include "api/handles.h"
+#include "engine/book_decoder.h"
+#include "engine/speech_decoder.h"
 #include "engine/spoken_answer.h"
 #include "engine/voice_file.h"
 #include "include/minicpmo_speech.h"
@@ -13,11 +15,8 @@ using namespace minicpmo;
 using namespace minicpmo::api;
 
 struct minicpmo_speech_decoder {
-    minicpmo_speech_decoder(std::shared_ptr<const Model> of, const Voice& voice,
-                            const SpeechDecoderOptions& options)
-        : model(std::move(of)), decoder(model, voice, options) {}
     std::shared_ptr<const Model> model;
-    SpeechDecoder decoder;
+    std::unique_ptr<CodeDecoder> decoder;
     bool is_lent = false;
 };
 
@@ -26,7 +25,7 @@ struct minicpmo_spoken_answer {
                            const GenerateOptions& options, const SpeechStreamOptions& speech)
         : session(session_),
           decoder(decoder_),
-          answer(session.model, session.session, decoder.decoder, options, speech) {
+          answer(session.model, session.session, *decoder.decoder, options, speech) {
         session.is_lent = decoder.is_lent = true;
     }
     ~minicpmo_spoken_answer() { session.is_lent = decoder.is_lent = false; }
@@ -79,10 +78,11 @@ minicpmo_status minicpmo_speech_describe(const minicpmo_model* model, minicpmo_s
         check_struct(info, "speech_info");
         *info = {sizeof(*info), 0, 0, 0, 0, 0, 0};
         if (!found.has_speech()) return;
-        const SpeechModel& speech = found.speech();
         info->has_speech = 1;
+        info->sample_rate = found.sample_rate();
+        if (!found.has_voices()) return;
+        const SpeechModel& speech = found.speech();
         info->can_clone = speech.can_clone() ? 1 : 0;
-        info->sample_rate = speech.sample_rate();
         info->n_voice = static_cast<int32_t>(speech.voices().size());
         if (!speech.can_clone()) return;
         info->min_s = VoiceEncoder::kMinSeconds;
@@ -169,8 +169,16 @@ minicpmo_status minicpmo_speech_decoder_create(const minicpmo_model* model, cons
         options.n_step = chosen.n_step;
         options.seed = chosen.seed;
         options.has_noise = chosen.has_noise != 0;
-        out = std::make_unique<minicpmo_speech_decoder>(not_null(model, "model").model,
-                                                        not_null(voice, "voice").voice, options)
+        const std::shared_ptr<const Model>& found = not_null(model, "model").model;
+        std::unique_ptr<CodeDecoder> made;
+        if (found->has_speech() && !found->has_voices()) {
+            check<ArgumentError>(voice == nullptr,
+                                 "[api] expected no voice for a model that speaks as its prompt sounds");
+            made = std::make_unique<BookDecoder>(found);
+        } else {
+            made = std::make_unique<SpeechDecoder>(found, not_null(voice, "voice").voice, options);
+        }
+        out = std::make_unique<minicpmo_speech_decoder>(minicpmo_speech_decoder{found, std::move(made)})
                   .release();
     });
 }

@@ -10,6 +10,7 @@
 
 #include "base/archive.h"
 #include "core/kv_cache.h"
+#include "engine/code_writer.h"
 #include "engine/tts_config.h"
 
 namespace minicpmo {
@@ -27,11 +28,6 @@ struct CodeRules {  // what the ways to speak differ in
 CodeRules chat_rules(const TtsConfig& config);       // one chunk: the whole answer
 CodeRules streaming_rules(const TtsConfig& config);  // a chunk for every few tokens of a growing answer
 CodeRules duplex_rules(const TtsConfig& config);     // a chunk a second
-
-struct CodeBatch {
-    std::vector<int32_t> codes;
-    bool is_last = false;  // of the turn; such a batch may be empty
-};
 
 // Where a turn is. A value: a copy taken earlier takes the generator, or another of the same model, back
 // there.
@@ -57,7 +53,7 @@ struct CodeState {
     void archive(Archive& archive);
 };
 
-class CodeGenerator {
+class CodeGenerator : public CodeWriter {
 public:
     // `lm` must outlive the generator.
     CodeGenerator(const TtsLm& lm, std::shared_ptr<const Backend> backend, ggml_type kv_type,
@@ -66,11 +62,13 @@ public:
     // The next chunk of the turn: spoken tokens and their states [n_embd_llm, n], maybe none. The chunk
     // before is over by this, whether it had ended or not. Throws ArgumentError after a final one.
     void feed(std::span<const int32_t> ids, const Array<float>& hidden, bool is_final);
+    void feed(const SpokenTokens& tokens) override { feed(tokens.ids, tokens.hidden, tokens.is_final); }
     // The next code of the chunk, or nothing: it has ended. Throws InterruptedError, and can be called again.
     std::optional<int32_t> next();
     // The next n codes. When the chunk ends before: nothing, and the rest waits for the next chunk; of a
     // final one the rest, once, as the last batch.
-    std::optional<CodeBatch> next_batch(int n = kBatchCodes);
+    std::optional<CodeBatch> next_batch(int n);
+    std::optional<CodeBatch> next_batch() override { return next_batch(kBatchCodes); }
     CodeBatch flush();              // what waits, as the last batch: no more text will come
     void reset(uint64_t seed = 0);  // a new turn
 
@@ -85,7 +83,7 @@ public:
     void restore(CodeState state);   // throws ArgumentError if it is not of this model
     void archive(Archive& archive);  // the state, and what the cache holds of it
     int n_past() const { return static_cast<int>(state_.cells.size()); }  // positions in the cache
-    void interrupt() noexcept { workspace_.interrupt(); }
+    void interrupt() noexcept override { workspace_.interrupt(); }
     void clear_interrupt() noexcept { workspace_.clear_interrupt(); }
 
     int max_tokens() const;  // of a chunk

@@ -113,6 +113,27 @@ uint64_t vocoder_scratch(const VocoderConfig& vocoder, int n_frame) {
     return with_gaps(most + past) + with_gaps(pitch);
 }
 
+uint64_t dvae_scratch(const DvaeConfig& c, int n_step) {
+    const int64_t n = int64_t{c.n_group} * n_step;
+    constexpr int kTaps = 3;
+    const int64_t n_embd = c.block.n_embd;
+    const int64_t begin = 4 * n * c.n_width + convolution(n, c.n_width, kTaps, n, c.n_stem);
+    const int64_t stem = convolution(n, c.n_stem, kTaps, n, n_embd);
+    const int64_t end = n * n_embd + convolution(n, c.n_width, kTaps, n, c.n_mel);
+    return with_gaps(n * c.n_book() + std::max({begin, stem, n * plain_layer(n_embd, c.block.n_ff), end}));
+}
+
+uint64_t vocos_scratch(const VocosConfig& c, int n_frame) {
+    const int64_t n = n_frame;
+    const int64_t n_embd = c.block.n_embd;
+    const int64_t begin = convolution(n, c.n_mel, c.block.n_tap, n, n_embd);
+    const int64_t end = n * (2 * n_embd + 2 * (int64_t{c.n_fft} + 2));
+    const int64_t graph = std::max({begin, n * plain_layer(n_embd, c.block.n_ff), end});
+    constexpr int64_t kOfSample = 5;  // two sums in double precision, and the sample
+    const int64_t samples = n * 2 * (int64_t{c.n_fft} + 2) + (n * c.hop_length + c.n_fft) * kOfSample;
+    return with_gaps(n * c.n_mel + graph + samples);
+}
+
 uint64_t flow_state(const FlowConfig& flow, int n_step, int n_code, int value_bytes) {
     const UpsampleEncoderConfig& e = flow.encoder;
     const DitConfig& d = flow.matching.dit;

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 
+#include "engine/book_config.h"
 #include "engine/flow_config.h"
 #include "engine/model_config.h"
 #include "engine/vocoder_config.h"
@@ -21,6 +22,10 @@ uint64_t audio_scratch(const AudioConfig& audio);  // of a piece as long as the 
 uint64_t voice_scratch(const VoiceConfig& voice);
 // Of a voice of so many codes, which is read at once.
 uint64_t flow_scratch(const FlowConfig& flow, int n_code);
+// Of so many steps of several code books, which are decoded at once, and of the frames that they become; the
+// second with the spectra and sums that samples are made of.
+uint64_t dvae_scratch(const DvaeConfig& dvae, int n_step);
+uint64_t vocos_scratch(const VocosConfig& vocos, int n_frame);
 uint64_t vocoder_scratch(const VocoderConfig& vocoder, int n_frame);
 // What a stream of speech keeps: the flow's state after a voice of so many codes, twice, and its growing
 // once; value_bytes: of a cached number. And the tables of noise.

@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "core/weights.h"
+#include "engine/book_writer.h"
 #include "engine/memory_bounds.h"
 #include "engine/model.h"
 #include "layouts/module_choice.h"
@@ -121,7 +122,27 @@ void MemoryPlanner::count_work(const GgufFile& file, const ModelConfig& config) 
         work_.push_back(
             allocated("stream: audio", KvCache::full_bytes(shape) + KvCache::growing_bytes(shape)));
     }
-    if (SpeechModel::is_in(file)) count_speech(file, config);
+    if (BookConfig::is_in(file)) {
+        count_books(file, config);
+    } else if (SpeechModel::is_in(file)) {
+        count_speech(file, config);
+    }
+}
+
+void MemoryPlanner::count_books(const GgufFile& file, const ModelConfig& config) {
+    const BookConfig books = read_book_config(file, config.llm.decoder.n_embd);
+    const ConditionalTtsConfig& tts = books.lm;
+    const DecoderConfig& d = tts.decoder;
+    const KvShape shape{d.n_layer, d.n_head_kv, d.d_head, tts.n_ctx, default_kv_type(config)};
+    const int64_t n_row = std::max(tts.n_reserved + ConditionalTts::kTextBegin, BookWriter::kSeedSteps);
+    const int64_t n_logit = int64_t{tts.n_book} * tts.n_code;
+    work_.push_back(allocated("work: tts", decoder_scratch(d, n_row, tts.n_ctx, n_logit)));
+    work_.push_back(allocated("stream: tts", KvCache::full_bytes(shape) + KvCache::growing_bytes(shape)));
+    // What is not streamed is decoded part by part.
+    const int n_step = std::min(books.max_codes + BookWriter::kBatchSteps, Dvae::kMaxSteps);
+    const int n_frame = std::min(books.dvae.n_group * n_step, Vocos::kMaxFrames);
+    work_.push_back(allocated("work: dvae", dvae_scratch(books.dvae, n_step)));
+    work_.push_back(allocated("work: vocos", vocos_scratch(books.vocos, n_frame)));
 }
 
 void MemoryPlanner::count_speech(const GgufFile& file, const ModelConfig& config) {

@@ -54,6 +54,7 @@ public:
 private:
     void count_weights(const GgufFile& file);
     void count_work(const GgufFile& file, const ModelConfig& config);
+    void count_books(const GgufFile& file, const ModelConfig& config);
     void count_speech(const GgufFile& file, const ModelConfig& config);
     MemoryNeed allocated(std::string name, uint64_t n_bytes) const;
     template <class Holds>

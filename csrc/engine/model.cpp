@@ -86,7 +86,10 @@ Model::Model(std::shared_ptr<const GgufFile> file, const LoadOptions& options)
             fail<ModelFileError>("{} ({})", error.what(), file->path().string());
         }
     }
-    if (SpeechModel::is_in(*file)) {
+    if (BookConfig::is_in(*file)) {
+        book_speech_.emplace(*file, config_.llm.decoder.n_embd, weights_->root());
+        config_.modules.emplace_back("speech");
+    } else if (SpeechModel::is_in(*file)) {
         speech_.emplace(*file, config_.llm.decoder.n_embd, weights_->root());
         config_.modules.emplace_back("speech");
     }
@@ -134,9 +137,25 @@ const AudioEncoder& Model::audio() const {
 }
 
 const SpeechModel& Model::speech() const {
-    check<UnsupportedModelError>(speech_.has_value(), "[model] expected a model that speaks, got one {} ({})",
-                                 modules_.speech ? "without a voice" : "loaded without speech", config_.name);
+    const std::string_view absent = modules_.speech ? "without a voice" : "loaded without speech";
+    check<UnsupportedModelError>(
+        speech_.has_value(), "[model] expected a model that speaks{}, got one {} ({})",
+        has_speech() ? " in voices of recordings" : "",
+        has_speech() ? "that speaks answers, as its prompt sounds" : absent, config_.name);
     return *speech_;
+}
+
+const BookSpeech& Model::book_speech() const {
+    const std::string_view absent = modules_.speech ? "without a voice" : "loaded without speech";
+    check<UnsupportedModelError>(book_speech_.has_value(),
+                                 "[model] expected a model that speaks{}, got one {} ({})",
+                                 has_speech() ? " as its prompt sounds" : "",
+                                 has_speech() ? "that speaks in voices of recordings" : absent, config_.name);
+    return *book_speech_;
+}
+
+int Model::sample_rate() const {
+    return book_speech_ ? book_speech_->config().vocos.sample_rate_hz : speech().sample_rate();
 }
 
 Model::Forward Model::forward(const DecoderInput& input) const {

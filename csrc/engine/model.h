@@ -8,6 +8,7 @@
 #include <span>
 #include <vector>
 
+#include "engine/book_speech.h"
 #include "engine/decode_batcher.h"
 #include "engine/media_cache.h"
 #include "engine/memory_plan.h"
@@ -55,8 +56,13 @@ public:
     const Head& head() const { return head_; }
     const VisionEncoder& vision() const;  // throws UnsupportedModelError if the file has none
     const AudioEncoder& audio() const;    // the same
-    const SpeechModel& speech() const;    // the same
-    bool has_speech() const { return speech_.has_value(); }
+    // Speech is of one of two kinds, in a voice of a recording or in that which the prompt describes. The
+    // other one's is refused with UnsupportedModelError, which says what the model can do.
+    const SpeechModel& speech() const;
+    const BookSpeech& book_speech() const;
+    bool has_speech() const { return speech_.has_value() || book_speech_.has_value(); }
+    bool has_voices() const { return speech_.has_value(); }  // and speaks in one of them
+    int sample_rate() const;  // of what it speaks; throws UnsupportedModelError
     std::shared_ptr<const LogMel> log_mel() const { return log_mel_; }  // of its ears; absent like them
     std::shared_ptr<const Backend> backend() const { return backend_; }
     DecodeBatcher* batcher() const { return batcher_.get(); }  // nullptr without batches_sessions
@@ -97,6 +103,7 @@ private:
     std::optional<AudioEncoder> audio_;
     std::shared_ptr<const LogMel> log_mel_;
     std::optional<SpeechModel> speech_;
+    std::optional<BookSpeech> book_speech_;
     std::unique_ptr<DecodeBatcher> batcher_;
     std::unique_ptr<MediaCache> media_cache_;
     std::shared_ptr<std::atomic<int>> n_session_;

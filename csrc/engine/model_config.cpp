@@ -203,6 +203,7 @@ TokenRoles read_token_roles(const GgufFile& file, int n_vocab) {
     roles.audio_end = id("audio_end");
     roles.im_end = id("im_end");
     roles.tts_bos = id("tts_bos");
+    roles.spk = id("spk");
     roles.tts_eos = id("tts_eos");
     roles.tts_pad = id("tts_pad");
     roles.unit_start = id("unit_start");

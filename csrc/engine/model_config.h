@@ -53,6 +53,7 @@ struct TokenRoles {
     int32_t audio_start = -1, audio_end = -1;
     int32_t im_end = -1;
     int32_t tts_bos = -1, tts_eos = -1, tts_pad = -1;
+    int32_t spk = -1;  // the model's state at which is the voice of the answer that follows
     int32_t unit_start = -1, unit_end = -1;  // of full duplex, with the next two lines
     int32_t listen = -1, speak = -1;
     int32_t turn_eos = -1, chunk_eos = -1, chunk_tts_eos = -1;

@@ -84,6 +84,9 @@ public:
     // States after the final norm, [n_embd, n]: row i was computed with token i of the answer as input. The
     // last token of an answer that no stop token ended was not read and has none. Empty without keep_hidden.
     const Array<float>& answer_hidden() const { return hidden_; }
+    // The state [n_embd] at the last <|spk|> before the answer, which is its voice. Empty without one, and
+    // where the model does not speak as its prompt sounds.
+    const std::vector<float>& speaker() const { return state_.speaker; }
 
     // A place in the conversation to come back to, such as before an answer to who turned out not to have
     // finished: as cheap as the logits. Restoring ends an answer that goes on, and throws ArgumentError when
@@ -116,11 +119,16 @@ private:
         bool has_sound = false;
         std::optional<int32_t> unread;  // sampled, shown, and not yet in the cache
         std::vector<int32_t> rounds;    // the tokens that each begins with; oldest first
+        std::vector<float> speaker;     // see Session::speaker()
         void archive(Archive& archive);
     };
     using Hear = std::function<void(Media&)>;  // streams the sounds of a message
     void read_messages(std::span<const Message> messages, const PromptOptions& options, const Hear& hear);
     void read(Prompt prompt, Progress* progress);
+    std::optional<size_t> find_speaker(const Prompt& prompt) const;
+    void read_speaker(std::span<const int32_t> ids);
+    MediaTimings read_context(const Prompt& prompt, Progress* progress);
+    Context::Kept hold_context(const Prompt& prompt);
     void count(const Prompt& prompt, const Context::Kept& kept, double seconds);
     std::string closing() const;  // of the turn that goes on
     void enforce_window();

@@ -73,11 +73,11 @@ SpeechDecoder::SpeechDecoder(std::shared_ptr<const Model> model, const Voice& vo
     begin(false);
 }
 
-void SpeechDecoder::begin(bool opens_with_silence) {
+void SpeechDecoder::begin(bool streams) {
     const SpeechFlowConfig& config = model_->speech().flow_config();
     state_.flow = voice_state_;
     state_.vocoder = model_->speech().vocoder().start();
-    state_.buffer.assign(opens_with_silence ? static_cast<size_t>(config.network.encoder.n_lookahead) : 0,
+    state_.buffer.assign(streams ? static_cast<size_t>(config.network.encoder.n_lookahead) : 0,
                          config.silence_code);
     state_.windows.clear();
     state_.has_codes = false;
@@ -95,10 +95,10 @@ std::vector<float> SpeechDecoder::push(std::span<const int32_t> codes, bool is_l
         samples.insert(samples.end(), more.begin(), more.end());
     };
     while (buffer.size() >= n_window) {
-        append(decode(std::span<const int32_t>(buffer).first(n_window), false));
+        append(decode_window(std::span<const int32_t>(buffer).first(n_window), false));
         buffer.erase(buffer.begin(), buffer.begin() + config.chunk_codes);
     }
-    if (is_last && state_.has_codes) append(decode(buffer, true));
+    if (is_last && state_.has_codes) append(decode_window(buffer, true));
     if (is_last) buffer.clear();
     return samples;
 }
@@ -108,12 +108,12 @@ std::vector<float> SpeechDecoder::hurry() {
     const auto n_lookahead = static_cast<size_t>(model_->speech().flow_config().network.encoder.n_lookahead);
     std::vector<int32_t>& buffer = state_.buffer;
     if (!state_.has_codes || buffer.size() < n_lookahead + kFewest) return {};
-    std::vector<float> samples = decode(buffer, false);
+    std::vector<float> samples = decode_window(buffer, false);
     buffer.erase(buffer.begin(), buffer.end() - static_cast<std::ptrdiff_t>(n_lookahead));
     return samples;
 }
 
-std::vector<float> SpeechDecoder::decode(std::span<const int32_t> window, bool is_last) {
+std::vector<float> SpeechDecoder::decode_window(std::span<const int32_t> window, bool is_last) {
     const SpeechModel& speech = model_->speech();
     const Stopwatch flow_watch;
     const Array<float> mel = speech.flow().next(window, is_last, flow_noise_, state_.flow, workspace_);
@@ -152,7 +152,7 @@ void SpeechDecoder::archive(Archive& archive) {
     }
     check<ModelFileError>(is_sound, "[speech] expected the codes of a turn, got numbers that are none");
     begin(false);
-    for (const auto& window : turn.windows) decode(window, false);
+    for (const auto& window : turn.windows) decode_window(window, false);
     state_.buffer = std::move(turn.buffer);
     state_.has_codes = turn.has_codes;
 }

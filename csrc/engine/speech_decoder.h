@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "base/archive.h"
+#include "engine/code_writer.h"
 #include "engine/model.h"
 #include "models/speech/flow_memory.h"
 
@@ -19,7 +20,7 @@ struct SpeechDecoderOptions {
     bool has_noise = true;  // in the excitation: breath and hiss
 };
 
-class SpeechDecoder {
+class SpeechDecoder : public CodeDecoder {
 public:
     // NOTE: the reference draws the excitation's noise anew for every call, or reads a table of 300 s; a
     // table of 10 s, at 24 kHz, repeats no sooner than an ear forgets it.
@@ -31,9 +32,10 @@ public:
 
     // A new turn. A turn that streams opens with three codes of silence, which the reference puts in front so
     // that the first window fills sooner.
-    void begin(bool opens_with_silence);
+    void begin(bool streams) override;
     // More codes -> the samples of the windows that they complete; with the last ones, all the rest.
     std::vector<float> push(std::span<const int32_t> codes, bool is_last);
+    std::vector<float> decode(const CodeBatch& batch) override { return push(batch.codes, batch.is_last); }
     // The samples of codes that wait for a window to fill, but for those that a window only looks at; nothing
     // while they are very few. Reference: MiniCPMODuplex._generate_waveform_from_tokens, force_flush.
     std::vector<float> hurry();
@@ -54,13 +56,13 @@ public:
     // What the flow made of the voice.
     VoiceCache remember() const { return remember_voice(model_->speech().flow(), voice_state_); }
 
-    void interrupt() noexcept { workspace_.interrupt(); }
-    void clear_interrupt() noexcept { workspace_.clear_interrupt(); }
-    double flow_s() const { return flow_s_; }  // seconds spent since begin()
-    double vocoder_s() const { return vocoder_s_; }
+    void interrupt() noexcept override { workspace_.interrupt(); }
+    void clear_interrupt() noexcept override { workspace_.clear_interrupt(); }
+    double spectrum_s() const override { return flow_s_; }
+    double vocoder_s() const override { return vocoder_s_; }
 
 private:
-    std::vector<float> decode(std::span<const int32_t> window, bool is_last);
+    std::vector<float> decode_window(std::span<const int32_t> window, bool is_last);
 
     std::shared_ptr<const Model> model_;
     Workspace workspace_;

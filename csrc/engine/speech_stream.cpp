@@ -3,15 +3,17 @@
 #include <limits>
 
 #include "base/error.h"
+#include "engine/book_writer.h"
+#include "engine/code_generator.h"
 
 namespace minicpmo {
 
 namespace {
 
-constexpr size_t kMaxTokens = 8;  // chunks of text that wait to be spoken
+constexpr size_t kMaxChunks = 8;  // chunks of text that wait to be spoken
 constexpr size_t kMaxCodes = 4;   // seconds of codes that wait for the decoder
 // Samples wait without bound: who would take them may be waiting in feed(), and would wait for itself. What
-// waits is no more than the sound of kMaxTokens chunks if the caller takes what there is before it feeds.
+// waits is no more than the sound of kMaxChunks chunks if the caller takes what there is before it feeds.
 constexpr size_t kMaxSamples = std::numeric_limits<size_t>::max();
 
 CodeRules rules_of(const TtsConfig& config, const SpeechStreamOptions& options) {
@@ -20,16 +22,31 @@ CodeRules rules_of(const TtsConfig& config, const SpeechStreamOptions& options) 
     return rules;
 }
 
+std::unique_ptr<CodeWriter> make_writer(const Model& model, const SpeechStreamOptions& options) {
+    const ggml_type kv_type = default_kv_type(model.config());
+    if (model.has_voices()) {
+        return std::make_unique<CodeGenerator>(model.speech().tts(), model.backend(), kv_type,
+                                               rules_of(model.speech().tts_config(), options), options.seed);
+    }
+    const BookSpeech& speech = model.book_speech();
+    BookConfig config = speech.config();
+    if (options.sampling) {
+        check_code_sampling(*options.sampling);
+        for (CodeSampling& sampling : config.sampling) sampling = *options.sampling;
+    }
+    return std::make_unique<BookWriter>(speech.tts(), speech.encoder(), config, model.backend(), kv_type,
+                                        options.seed);
+}
+
 }  // namespace
 
-SpeechStream::SpeechStream(std::shared_ptr<const Model> model, SpeechDecoder& decoder,
+SpeechStream::SpeechStream(std::shared_ptr<const Model> model, CodeDecoder& decoder,
                            const SpeechStreamOptions& options)
     : model_(std::move(model)),
       decoder_(decoder),
-      generator_(model_->speech().tts(), model_->backend(), default_kv_type(model_->config()),
-                 rules_of(model_->speech().tts_config(), options), options.seed),
+      writer_(make_writer(*model_, options)),
       has_threads_(options.has_threads),
-      tokens_(kMaxTokens),
+      tokens_(kMaxChunks),
       codes_(kMaxCodes),
       samples_(kMaxSamples) {
     decoder_.clear_interrupt();
@@ -55,7 +72,7 @@ void SpeechStream::interrupt() noexcept {
     tokens_.cancel();
     codes_.cancel();
     samples_.cancel();
-    generator_.interrupt();
+    writer_->interrupt();
     decoder_.interrupt();
 }
 
@@ -101,8 +118,8 @@ void SpeechStream::speak(const SpokenTokens& tokens) {
         timings_.codes_s += watch.seconds();
         timings_.n_code += static_cast<int>(n_code);
     };
-    generator_.feed(tokens.ids, tokens.hidden, tokens.is_final);
-    while (std::optional<CodeBatch> batch = generator_.next_batch()) {
+    writer_->feed(tokens);
+    while (std::optional<CodeBatch> batch = writer_->next_batch()) {
         if (is_interrupted_) return;  // a device other than the CPU does not stop inside a graph
         count(batch->codes.size());
         if (has_threads_) {
@@ -116,10 +133,10 @@ void SpeechStream::speak(const SpokenTokens& tokens) {
 }
 
 void SpeechStream::decode(const CodeBatch& batch) {
-    std::vector<float> samples = decoder_.push(batch.codes, batch.is_last);
+    std::vector<float> samples = decoder_.decode(batch);
     {
         const std::lock_guard lock(mutex_);
-        timings_.flow_s = decoder_.flow_s();
+        timings_.flow_s = decoder_.spectrum_s();
         timings_.vocoder_s = decoder_.vocoder_s();
         if (timings_.n_sample == 0 && !samples.empty()) timings_.first_sample_s = watch_.seconds();
         timings_.n_sample += static_cast<int64_t>(samples.size());

@@ -14,8 +14,9 @@
 
 #include "base/bounded_queue.h"
 #include "base/stopwatch.h"
-#include "engine/code_generator.h"
-#include "engine/speech_decoder.h"
+#include "engine/code_sampler.h"
+#include "engine/code_writer.h"
+#include "engine/model.h"
 
 namespace minicpmo {
 
@@ -26,15 +27,9 @@ struct SpeechStreamOptions {
     std::optional<CodeSampling> sampling = {};  // the model's own if absent
 };
 
-struct SpokenTokens {
-    std::vector<int32_t> ids;
-    Array<float> hidden;  // [n_embd_llm, n]
-    bool is_final = false;
-};
-
 struct SpeechTimings {   // in seconds
     double codes_s = 0;  // the language model of speech
-    double flow_s = 0;
+    double flow_s = 0;   // what makes spectra of codes
     double vocoder_s = 0;
     double first_sample_s = 0;  // from the first tokens to the first samples
     int n_code = 0;
@@ -43,8 +38,8 @@ struct SpeechTimings {   // in seconds
 
 class SpeechStream {
 public:
-    // `decoder` knows the voice and is lent for the length of the stream.
-    SpeechStream(std::shared_ptr<const Model> model, SpeechDecoder& decoder,
+    // `decoder` is of the model's kind of voice, and lent for the length of the stream.
+    SpeechStream(std::shared_ptr<const Model> model, CodeDecoder& decoder,
                  const SpeechStreamOptions& options);
     ~SpeechStream();
     SpeechStream(const SpeechStream&) = delete;
@@ -68,8 +63,8 @@ private:
     void rethrow();
 
     std::shared_ptr<const Model> model_;
-    SpeechDecoder& decoder_;
-    CodeGenerator generator_;
+    CodeDecoder& decoder_;
+    std::unique_ptr<CodeWriter> writer_;
     bool has_threads_;
     Stopwatch watch_;
     bool has_begun_ = false;

@@ -19,7 +19,7 @@ struct SpokenPiece {  // one of the two
 class SpokenAnswer {
 public:
     // Begins the answer. The session and the decoder are lent for its length: nobody else uses them.
-    SpokenAnswer(std::shared_ptr<const Model> model, Session& session, SpeechDecoder& decoder,
+    SpokenAnswer(std::shared_ptr<const Model> model, Session& session, CodeDecoder& decoder,
                  const GenerateOptions& options, const SpeechStreamOptions& speech);
 
     // Nothing at the end. Throws InterruptedError, and then again.
@@ -33,8 +33,13 @@ private:
     Session& session_;
     SpeechStream speech_;
     bool is_whole_;
-    std::vector<int32_t> ids_;  // of the answer
-    size_t n_fed_ = 0;          // tokens
+    // Of the kind of voice that takes text: a few tokens' text at a time; true when there is enough.
+    void feed_text(bool is_final);
+
+    std::vector<int32_t> ids_;        // of the answer
+    std::vector<std::string> texts_;  // of each token
+    size_t n_fed_ = 0;                // tokens
+    bool takes_text_ = false;
     bool is_written_ = false;
 };
 

@@ -10,7 +10,21 @@ namespace {
 
 constexpr int kLeastContext = 64;  // positions, below which no turn fits
 
-DecoderConfig read_decoder(const Keys& keys) {
+// One of `known`; what else a file may ask for is beyond this build.
+std::string choice(const Keys& keys, const std::string& key, std::initializer_list<const char*> known) {
+    const auto value = keys.file().get<std::string>(keys.prefix() + key);
+    std::string names;
+    for (const char* name : known) {
+        if (value == name) return value;
+        names += (names.empty() ? "" : " or ") + std::string(name);
+    }
+    fail<UnsupportedModelError>("[config] key {}{}: expected {}, got {} ({})", keys.prefix(), key, names,
+                                value, keys.file().path().string());
+}
+
+}  // namespace
+
+DecoderConfig read_tts_decoder(const Keys& keys) {
     DecoderConfig d;
     d.n_layer = keys.integer("block_count", 1, kMaxLayers);
     d.n_embd = keys.integer("embedding_length", 1, kMaxWidth);
@@ -32,7 +46,7 @@ DecoderConfig read_decoder(const Keys& keys) {
     return d;
 }
 
-CodeSampling read_sampling(const Keys& keys) {
+CodeSampling read_code_sampling(const Keys& keys) {
     CodeSampling s;
     s.temperature = keys.number("sampling.temperature", 0.0, 100.0, s.temperature);
     s.repetition_penalty = keys.number("sampling.repetition_penalty", 1e-3, 100.0, s.repetition_penalty);
@@ -42,20 +56,6 @@ CodeSampling read_sampling(const Keys& keys) {
     s.min_keep = keys.integer("sampling.min_keep", 2, kMaxTokens, s.min_keep);
     return s;
 }
-
-// One of `known`; what else a file may ask for is beyond this build.
-std::string choice(const Keys& keys, const std::string& key, std::initializer_list<const char*> known) {
-    const auto value = keys.file().get<std::string>(keys.prefix() + key);
-    std::string names;
-    for (const char* name : known) {
-        if (value == name) return value;
-        names += (names.empty() ? "" : " or ") + std::string(name);
-    }
-    fail<UnsupportedModelError>("[config] key {}{}: expected {}, got {} ({})", keys.prefix(), key, names,
-                                value, keys.file().path().string());
-}
-
-}  // namespace
 
 TtsConfig read_tts_config(const GgufFile& file, int n_embd_llm) {
     const Keys keys(file, "minicpmo.tts.");
@@ -67,7 +67,7 @@ TtsConfig read_tts_config(const GgufFile& file, int n_embd_llm) {
     choice(keys, "condition_type", {"hidden_text_merge"});
     tts.recomputes =
         choice(keys, "attention_type", {"full_attention", "sliding_recompute"}) == "sliding_recompute";
-    lm.decoder = read_decoder(keys);
+    lm.decoder = read_tts_decoder(keys);
     lm.n_embd_llm = keys.integer("llm_embedding_length", 1, kMaxWidth);
     check<ModelFileError>(lm.n_embd_llm == n_embd_llm,
                           "[config] key {}llm_embedding_length: expected {} as in the LLM, got {} ({})",
@@ -79,7 +79,7 @@ TtsConfig read_tts_config(const GgufFile& file, int n_embd_llm) {
     lm.audio_bos = keys.integer("audio_bos_token_id", 0, lm.n_text - 1);
     lm.text_eos = keys.integer("text_eos_token_id", 0, lm.n_text - 1);
     keys.integer("audio_eos_code", lm.n_code - 1, lm.n_code - 1, lm.n_code - 1);
-    tts.sampling = read_sampling(keys);
+    tts.sampling = read_code_sampling(keys);
     const TensorInfo* ffn = file.find_tensor("tts.blk.0.ffn_gate.weight");
     tts.file_type = ffn != nullptr ? type_name(ffn->type) : "unknown";
     return tts;

@@ -4,6 +4,7 @@
 #include <string>
 
 #include "core/gguf_file.h"
+#include "core/metadata_keys.h"
 #include "engine/code_sampler.h"
 #include "models/tts_lm.h"
 
@@ -18,5 +19,9 @@ struct TtsConfig {
 
 // Of a file with tts tensors. Throws ModelFileError, UnsupportedModelError (another condition or attention).
 TtsConfig read_tts_config(const GgufFile& file, int n_embd_llm);
+
+// The parts that every model of speech codes has; of the namespace minicpmo.tts.
+DecoderConfig read_tts_decoder(const Keys& keys);
+CodeSampling read_code_sampling(const Keys& keys);
 
 }  // namespace minicpmo

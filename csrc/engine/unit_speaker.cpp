@@ -100,7 +100,7 @@ UnitSound UnitSpeaker::samples(const UnitCodes& codes) {
     try {
         const bool is_allowed = starts(codes.unit, false);
         out.is_cut = codes.is_cut || (!is_allowed && !codes.is_silent);
-        const double flow_s = decoder_->flow_s();
+        const double flow_s = decoder_->spectrum_s();
         const double vocoder_s = decoder_->vocoder_s();
         if (!out.is_cut && !codes.is_silent) {
             out.samples = decoder_->push(codes.codes, codes.ends_turn);
@@ -109,7 +109,7 @@ UnitSound UnitSpeaker::samples(const UnitCodes& codes) {
                 out.samples.insert(out.samples.end(), more.begin(), more.end());
             }
         }
-        out.flow_s = decoder_->flow_s() - flow_s;
+        out.flow_s = decoder_->spectrum_s() - flow_s;
         out.vocoder_s = decoder_->vocoder_s() - vocoder_s;
     } catch (const InterruptedError&) {
         out.is_cut = true;

@@ -89,7 +89,8 @@ typedef struct minicpmo_speech_decoder_params {
 MINICPMO_API minicpmo_status minicpmo_speech_decoder_params_default(minicpmo_speech_decoder_params* params,
                                                                     size_t size);
 
-// A decoder for that voice; it listens to the voice first, which takes a while. params may be null. Any
+// A decoder for that voice; it listens to the voice first, which takes a while. A model that has speech and
+// neither clones nor has voices speaks as its prompt sounds: its voice is null. params may be null. Any
 // thread. The caller owns *decoder and gives it to minicpmo_speech_decoder_free.
 MINICPMO_API minicpmo_status minicpmo_speech_decoder_create(const minicpmo_model* model,
                                                             const minicpmo_voice* voice,

@@ -9,9 +9,9 @@ namespace minicpmo {
 namespace {
 
 constexpr std::pair<std::string_view, std::string_view> kPrefixes[] = {
-    {"v.", "vision"},   {"resampler.", "vision"}, {"a.", "audio"},
-    {"mm.a.", "audio"}, {"tts.", "tts"},          {"t2w.", "t2w"},
-    {"s3.", "s3"},      {"spk.", "spk"},          {"voice.", "voices"},
+    {"v.", "vision"},     {"resampler.", "vision"}, {"a.", "audio"},     {"mm.a.", "audio"},
+    {"tts.", "tts"},      {"t2w.", "t2w"},          {"s3.", "s3"},       {"spk.", "spk"},
+    {"voice.", "voices"}, {"dvae.", "dvae"},        {"vocos.", "vocos"},
 };
 
 }  // namespace

@@ -22,7 +22,7 @@ struct ModuleChoice {  // beside the language model
 // Of names among llm, vision, audio and speech. Throws ArgumentError.
 ModuleChoice parse_modules(std::span<const std::string> names);
 
-// Of a tensor in our schema: llm, vision, audio, tts, t2w, s3, spk or voices; the last five are speech.
+// Of a tensor in our schema: llm, vision, audio, or of speech tts, t2w, s3, spk, voices, dvae or vocos.
 std::string_view module_of(std::string_view tensor);
 bool wants(const ModuleChoice& choice, std::string_view module);
 

@@ -244,9 +244,13 @@ DecoderOutput Decoder::run(const DecoderInput& input, const TokenEmbedding* embe
         const int64_t begin = strand.cache->length();
         std::vector<ggml_fp16_t> mask(static_cast<size_t>(strand.n * strand.n_kv), hide);
         std::vector<int64_t> cells;
-        for (int64_t i = 0; i < strand.n; ++i) {  // row i sees itself and everything before it
+        for (int64_t i = 0; i < strand.n; ++i) {  // row i sees itself and everything before it, usually
             const auto row = mask.begin() + i * strand.n_kv;
-            std::fill(row, row + begin + i + 1, ggml_fp16_t{0});
+            std::fill(row, row + begin + (input.sees_ahead ? strand.n : i + 1), ggml_fp16_t{0});
+            for (const CellRange& range : input.unseen) {
+                const auto end = std::min<int64_t>(range.end, strand.n_kv);
+                if (range.begin < end) std::fill(row + range.begin, row + end, hide);
+            }
             cells.push_back(begin + i);
             positions.push_back(static_cast<int32_t>(begin + i));
         }

@@ -30,9 +30,17 @@ struct DecoderConfig {
     float residual_scale = 1.0F;  // of every branch before it is added (MiniCPM)
 };
 
-struct DecoderInput {               // exactly one of the two is not empty
+struct CellRange {
+    int begin = 0;
+    int end = 0;  // exclusive
+};
+
+struct DecoderInput {               // exactly one of the first two is not empty
     std::span<const int32_t> ids;   // [n], looked up inside the graph
     std::span<const float> embeds;  // [n_embd, n]
+    // Cells that no row sees; there must be one left for each. None where rows go to several caches.
+    std::span<const CellRange> unseen = {};
+    bool sees_ahead = false;  // every row sees the rows behind it, too
 };
 
 enum class Rows { none, last, all };  // of the input: which rows a caller wants back

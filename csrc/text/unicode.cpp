@@ -190,6 +190,18 @@ std::u32string to_nfc(std::u32string text) {
     return text;
 }
 
+std::u32string to_nfd(std::u32string_view text) { return ordered_decomposition(text); }
+
+void append_lowercase(std::u32string& out, char32_t code) {
+    const auto table = lowercases();
+    const auto found =
+        std::lower_bound(table.begin(), table.end(), code,
+                         [](const Decomposition& row, char32_t value) { return row.code < value; });
+    if (found == table.end() || found->code != code) return out.push_back(code);
+    out.push_back(found->first);
+    if (found->second != 0) out.push_back(found->second);
+}
+
 bool is_letter(char32_t code) {
     if (code < 0x80) return (code | 0x20) >= 'a' && (code | 0x20) <= 'z';
     return find_range(letter_ranges(), code) != nullptr;
@@ -199,6 +211,12 @@ bool is_number(char32_t code) {
     if (code < 0x80) return code >= '0' && code <= '9';
     return find_range(number_ranges(), code) != nullptr;
 }
+
+bool is_punctuation(char32_t code) { return find_range(punctuation_ranges(), code) != nullptr; }
+
+bool is_mark(char32_t code) { return find_range(mark_ranges(), code) != nullptr; }
+
+bool is_control(char32_t code) { return find_range(control_ranges(), code) != nullptr; }
 
 bool is_space(char32_t code) {
     constexpr std::array<char32_t, 8> kSingles = {0x20, 0x85, 0xA0, 0x1680, 0x2028, 0x2029, 0x202F, 0x205F};

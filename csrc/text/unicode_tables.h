@@ -28,5 +28,9 @@ std::span<const CodeRange> number_ranges();           // \p{N}, by first
 std::span<const CombiningRange> combining_ranges();   // classes other than 0, by first
 std::span<const Decomposition> decompositions();      // by code; without Hangul, which is arithmetic
 std::span<const Composition> primary_compositions();  // by (first, second); without Hangul
+std::span<const CodeRange> punctuation_ranges();      // \p{P}, by first
+std::span<const CodeRange> mark_ranges();             // \p{Mn}, by first
+std::span<const CodeRange> control_ranges();          // \p{Cc}, \p{Cf} and \p{Co}, by first
+std::span<const Decomposition> lowercases();          // by code: what it is in lower case
 
 }  // namespace minicpmo

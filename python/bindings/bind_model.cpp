@@ -28,6 +28,16 @@ py::dict describe_speech(const SpeechModel& speech) {
         "can_clone"_a = speech.can_clone(), "voices"_a = voices);
 }
 
+py::dict describe_speech(const BookSpeech& speech) {
+    using namespace py::literals;
+    const BookConfig& c = speech.config();
+    const int frame_rate = c.vocos.sample_rate_hz / c.vocos.hop_length;
+    return py::dict("n_layer"_a = c.lm.decoder.n_layer, "n_embd"_a = c.lm.decoder.n_embd,
+                    "n_book"_a = c.lm.n_book, "code_rate"_a = frame_rate / c.dvae.n_group,
+                    "sample_rate"_a = c.vocos.sample_rate_hz, "vocoder"_a = "vocos", "can_clone"_a = false,
+                    "voices"_a = std::vector<std::string>{});
+}
+
 PyFacts describe(const Model& model) {
     using namespace py::literals;
     const ModelConfig& c = model.config();
@@ -56,7 +66,11 @@ PyFacts describe(const Model& model) {
                      "n_mel"_a = w.n_mel, "n_position"_a = w.n_position, "sample_rate"_a = a.mel.sample_rate,
                      "hop"_a = a.mel.hop, "pool_step"_a = a.encoder.pool_step, "chunk_s"_a = a.chunk_s);
     }
-    if (model.has_speech()) out["speech"] = describe_speech(model.speech());
+    if (model.has_voices()) {
+        out["speech"] = describe_speech(model.speech());
+    } else if (model.has_speech()) {
+        out["speech"] = describe_speech(model.book_speech());
+    }
     out["stop_tokens"] = c.tokens.stop;
     return out;
 }

@@ -2,6 +2,7 @@
 
 #include "arrays.h"
 #include "bindings.h"
+#include "engine/speech_decoder.h"
 #include "engine/spoken_answer.h"
 
 namespace minicpmo::bindings {
@@ -11,7 +12,7 @@ namespace {
 using ModelPtr = std::shared_ptr<Model>;
 using SessionPtr = std::shared_ptr<Session>;
 using VoicePtr = std::shared_ptr<Voice>;
-using DecoderPtr = std::shared_ptr<SpeechDecoder>;
+using DecoderPtr = std::shared_ptr<CodeDecoder>;
 using PyCodes = py::array_t<int32_t, py::array::c_style>;
 using PySpoken =
     py::typing::Optional<py::typing::Tuple<py::int_, py::str, py::typing::Optional<py::array_t<float>>>>;
@@ -57,12 +58,15 @@ PyFacts to_dict(const SpeechTimings& t) {
 
 std::vector<std::string> voice_names(const Model& model) {
     std::vector<std::string> names;
-    for (const Voice& voice : model.speech().voices()) names.push_back(voice.name);
+    if (model.has_voices()) {
+        for (const Voice& voice : model.speech().voices()) names.push_back(voice.name);
+    }
     return names;
 }
 
 void bind_decoder(py::module_& m) {
-    py::class_<SpeechDecoder, DecoderPtr>(
+    py::class_<CodeDecoder, DecoderPtr>(m, "CodeDecoder", "Speech codes to samples, of either kind.");
+    py::class_<SpeechDecoder, CodeDecoder, std::shared_ptr<SpeechDecoder>>(
         m, "SpeechDecoder", "Speech codes of one voice to samples. One thread at a time; interrupt from any.")
         .def(py::init([](ModelPtr model, const VoicePtr& voice, int n_steps, uint64_t seed, bool has_noise) {
                  const SpeechDecoderOptions options{n_steps, seed, has_noise};
@@ -70,7 +74,7 @@ void bind_decoder(py::module_& m) {
              }),
              py::arg("model"), py::arg("voice"), py::kw_only(), py::arg("n_steps") = 0, py::arg("seed") = 0,
              py::arg("has_noise") = true, py::call_guard<py::gil_scoped_release>(), "Hears the voice.")
-        .def("begin", &SpeechDecoder::begin, py::arg("opens_with_silence") = false,
+        .def("begin", &SpeechDecoder::begin, py::arg("streams") = false,
              py::call_guard<py::gil_scoped_release>(), "A new turn.")
         .def(
             "push",
@@ -90,7 +94,7 @@ void bind_decoder(py::module_& m) {
         .def("interrupt", &SpeechDecoder::interrupt)
         .def_property_readonly("timings", [](const SpeechDecoder& decoder) {
             using namespace py::literals;
-            return PyFacts(py::dict("flow_s"_a = decoder.flow_s(), "vocoder_s"_a = decoder.vocoder_s()));
+            return PyFacts(py::dict("flow_s"_a = decoder.spectrum_s(), "vocoder_s"_a = decoder.vocoder_s()));
         });
 }
 
@@ -98,8 +102,11 @@ void bind_decoder(py::module_& m) {
 
 void bind_speech(py::module_& m) {
     m.def(
-        "sample_rate", [](const Model& model) { return model.speech().sample_rate(); }, py::arg("model"),
+        "sample_rate", [](const Model& model) { return model.sample_rate(); }, py::arg("model"),
         "Of what it speaks, in Hz.");
+    m.def(
+        "has_voices", [](const Model& model) { return model.has_voices(); }, py::arg("model"),
+        "Whether it speaks in voices of recordings; else, if at all, as its prompt sounds.");
     m.def("voices", &voice_names, py::arg("model"), "The names of the voices in the file.");
     m.def(
         "voice",

@@ -15,6 +15,7 @@ void bind_flow(pybind11::module_& m);
 void bind_vocoder(pybind11::module_& m);
 void bind_voice(pybind11::module_& m);
 void bind_speech(pybind11::module_& m);
+void bind_book(pybind11::module_& m);
 void bind_session(pybind11::module_& m);
 void bind_duplex(pybind11::module_& m);
 

@@ -58,6 +58,7 @@ PYBIND11_MODULE(_core, m) {
     bindings::bind_flow(m);
     bindings::bind_vocoder(m);
     bindings::bind_speech(m);
+    bindings::bind_book(m);
     bindings::bind_duplex(m);
     bindings::bind_bench(m);
     bind_quantize(m);

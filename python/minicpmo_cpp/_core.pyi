@@ -10,7 +10,10 @@ import typing
 
 __all__: list[str] = [
     "AudioStream",
+    "BookDecoder",
+    "BookWriter",
     "ChunkEncoder",
+    "CodeDecoder",
     "CodeGenerator",
     "CodeState",
     "ContextFullError",
@@ -41,7 +44,10 @@ __all__: list[str] = [
     "devices",
     "encode_audio",
     "encode_voice",
+    "has_voices",
     "log_mel",
+    "logits_of_codes",
+    "mel_of_codes",
     "memory_plan",
     "multiply_in_registers",
     "plan_memory",
@@ -55,6 +61,8 @@ __all__: list[str] = [
     "type_info",
     "voice",
     "voices",
+    "wave_of_mel",
+    "word_pieces",
 ]
 
 class MiniCPMOError(RuntimeError):
@@ -610,7 +618,12 @@ class Vocoder:
         Frames that a stream lags behind.
         """
 
-class SpeechDecoder:
+class CodeDecoder:
+    """
+    Speech codes to samples, of either kind.
+    """
+
+class SpeechDecoder(CodeDecoder):
     """
     Speech codes of one voice to samples. One thread at a time; interrupt from any.
     """
@@ -626,7 +639,7 @@ class SpeechDecoder:
         """
         Hears the voice.
         """
-    def begin(self, opens_with_silence: bool = False) -> None:
+    def begin(self, streams: bool = False) -> None:
         """
         A new turn.
         """
@@ -648,7 +661,7 @@ class SpokenAnswer:
         self,
         model: Model,
         session: Session,
-        decoder: SpeechDecoder,
+        decoder: CodeDecoder,
         options: GenerateOptions,
         *,
         is_whole: bool,
@@ -662,6 +675,51 @@ class SpokenAnswer:
         """
     @property
     def timings(self) -> dict[str, typing.Any]: ...
+
+class BookWriter:
+    """
+    Codes of several code books for one turn. One thread at a time.
+    """
+    def __init__(
+        self,
+        model: Model,
+        *,
+        seed: typing.SupportsInt | typing.SupportsIndex = 0,
+        temperature: typing.SupportsFloat | typing.SupportsIndex | None = None,
+    ) -> None: ...
+    def feed(
+        self,
+        text: str,
+        speaker: typing.Annotated[numpy.typing.ArrayLike, numpy.float32],
+        is_final: bool = False,
+    ) -> None:
+        """
+        The next piece of text, and the voice, float32 [n_embd_llm].
+        """
+    def interrupt(self) -> None: ...
+    def next_batch(self) -> tuple[numpy.typing.NDArray[numpy.int32], bool, bool] | None:
+        """
+        (codes int32 [n, n_book], is_last, ends_part), or None where more text is needed.
+        """
+
+class BookDecoder(CodeDecoder):
+    """
+    Codes of several code books to samples. One thread at a time; interrupt from any.
+    """
+    def __init__(self, model: Model) -> None: ...
+    def begin(self, streams: bool) -> None:
+        """
+        A new turn.
+        """
+    def decode(
+        self,
+        codes: typing.Annotated[numpy.typing.ArrayLike, numpy.int32],
+        is_last: bool = False,
+        ends_part: bool = False,
+    ) -> numpy.typing.NDArray[numpy.float32]:
+        """
+        int32 [n, n_book] -> float32 [m]: the samples that are ready
+        """
 
 class DuplexSampling:
     """
@@ -904,11 +962,33 @@ def encode_voice(
     float32 [n] mono at 16 kHz -> Voice
     """
 
+def has_voices(model: Model) -> bool:
+    """
+    Whether it speaks in voices of recordings; else, if at all, as its prompt sounds.
+    """
+
 def log_mel(
     model: Model, samples: typing.Annotated[numpy.typing.ArrayLike, numpy.float32]
 ) -> numpy.typing.NDArray[numpy.float32]:
     """
     float32 [n], at most 30 s -> float32 [n_frame, n_mel]
+    """
+
+def logits_of_codes(
+    model: Model,
+    text: str,
+    speaker: typing.Annotated[numpy.typing.ArrayLike, numpy.float32],
+    codes: typing.Annotated[numpy.typing.ArrayLike, numpy.int32],
+) -> numpy.typing.NDArray[numpy.float32]:
+    """
+    An utterance in a voice, float32 [n_embd_llm], with given codes, int32 [n, n_book] -> logits float32 [n + 1, n_book, n_code]
+    """
+
+def mel_of_codes(
+    model: Model, codes: typing.Annotated[numpy.typing.ArrayLike, numpy.int32]
+) -> numpy.typing.NDArray[numpy.float32]:
+    """
+    int32 [n, n_book] -> log-mel float32 [n_frame, n_mel]
     """
 
 def memory_plan(model: Model) -> dict[str, typing.Any]:
@@ -1016,6 +1096,18 @@ def voice(model: Model, name: str) -> Voice:
 def voices(model: Model) -> list[str]:
     """
     The names of the voices in the file.
+    """
+
+def wave_of_mel(
+    model: Model, mel: typing.Annotated[numpy.typing.ArrayLike, numpy.float32]
+) -> numpy.typing.NDArray[numpy.float32]:
+    """
+    float32 [n_frame, n_mel] -> float32 [n_sample]
+    """
+
+def word_pieces(model: Model, text: str) -> list[int]:
+    """
+    What is said of a text, as ids.
     """
 
 __version__: str = "0.1.0"

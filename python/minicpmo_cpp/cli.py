@@ -305,7 +305,7 @@ def _as_json(result: ChatResult, model: Model, path: Path, speaking: SpeakingMod
     spoken = result.speech_timings
     if speaking is not None and spoken is not None:
         said_to = speaking.output.path
-        about = {"path": None if said_to is None else str(said_to), "voice": speaking.voice.name}
+        about = {"path": None if said_to is None else str(said_to), "voice": speaking.voice_name}
         fields["speech"] = about | asdict(spoken) | {"audio_s": spoken.audio_s, "rtf": spoken.rtf}
     return json.dumps(fields, ensure_ascii=not encodes_all())
 

@@ -7,12 +7,14 @@ from typing import Any
 
 import typer
 
-from minicpmo_cpp.messages import language_of, read_aloud, system_prompt
+from minicpmo_cpp.audio import SAMPLE_RATE
+from minicpmo_cpp.messages import language_of, read_aloud, sounding_prompt, system_prompt
 from minicpmo_cpp.model import Model
 from minicpmo_cpp.speech_output import SpeechOutput
 from minicpmo_cpp.tasks import MIMICK_PROMPT, MIMICK_SYSTEM
 from minicpmo_cpp.types import Samples
 from minicpmo_cpp.voice import Voice
+from minicpmo_cpp.voice_store import Wanted
 
 # --mode -> mode of system_prompt
 MODES = {
@@ -98,18 +100,26 @@ class SpeakingModel:
         )
         given: Any = arguments.voice
         if arguments.ref_audio is not None:
-            given = model.encode_voice(arguments.ref_audio)
+            given = model.encode_voice(arguments.ref_audio) if store.are_there else arguments.ref_audio
         elif given is None and arguments.mode == "mimick":
             given = sound
-        self.voice: Voice = store.choose(given, None)
+        self.voice: Wanted = store.wanted(given, None)
+
+    @property
+    def voice_name(self) -> str:
+        """Empty where the voice is a recording or what the model chooses."""
+        return self.voice.name if isinstance(self.voice, Voice) else ""
 
     def choose_voice(self, name: str) -> str:
         """Of the model, a saved one or a recording; returns a line that says what it is."""
-        self.voice = self._model._open_voices().choose(name, None)
-        return f"{self.voice.duration_s:.1f} s of a voice"
+        voice = self._model._open_voices().wanted(name, None)
+        assert voice is not None
+        self.voice = voice
+        seconds = voice.duration_s if isinstance(voice, Voice) else len(voice) / SAMPLE_RATE
+        return f"{seconds:.1f} s of a voice"
 
     def system(self, text: str | None, question: str) -> list[dict[str, Any]]:
-        """The system message.
+        """The system message, or what stands for it where a model speaks as its prompt sounds.
 
         A text alone is the whole of it; with --mode it says more about the voice's character. `question`
         decides the language unless --lang does.
@@ -122,7 +132,10 @@ class SpeakingModel:
         mode = MODES[arguments.mode or "assistant"]
         assert mode is not None
         language = arguments.language or language_of(question)
-        prompt = system_prompt(self.voice if len(self.voice.samples) else None, mode, language)
+        if isinstance(self.voice, Voice):
+            prompt = system_prompt(self.voice if len(self.voice.samples) else None, mode, language)
+        else:
+            prompt = sounding_prompt(self.voice, mode, language)
         if text is not None:
             content = prompt["content"]
             last = [content[-1] + text] if isinstance(content[-1], str) else [content[-1], text]
@@ -141,7 +154,8 @@ class SpeakingModel:
     @property
     def saying(self) -> dict[str, Any]:
         """Keywords of Session.generate."""
-        return {"audio": True, "voice": self.voice, "n_steps": self._arguments.n_steps}
+        voice = self.voice if isinstance(self.voice, Voice) else None  # else it is in the first message
+        return {"audio": True, "voice": voice, "n_steps": self._arguments.n_steps}
 
 
 def _bad(message: str, name: str) -> typer.BadParameter:

@@ -83,22 +83,77 @@ def system_prompt(ref_audio: Any = None, mode: str = "default", language: str = 
     return {"role": "system", "content": [_recording(ref_audio) if p is None else p for p in parts]}
 
 
-def with_voice(parsed: Parsed, voice: Voice, mode: str, language: str | None) -> Parsed:
-    """The official system prompt for a voice, and then the messages."""
+# Of models that speak as their prompt sounds, by mode and language: what is said without a recording, before
+# one, and behind it.
+_IMITATE = ("模仿输入音频中的声音特征。", "Clone the voice in the provided audio prompt.")
+_STYLE = ("作为助手，你将使用这种声音风格说话。", "As an assistant, you will speak using this voice style.")
+_NO_SAMPLE = ("Use the <reserved_53> voice.",) * 2  # plain text: no such token exists
+_OMNI = (
+    "你是一个AI助手。你能接受视频，音频和文本输入并输出语音和文本。",
+    "You are a helpful assistant. You can accept video, audio and text input and output voice and text. ",
+)
+_DEFAULT = "You are a helpful assistant. You can accept audio and text input and output voice and text."
+_ROLE = (
+    "假装你是上述音频中的人物，与我进行对话。",
+    "Try to role-play the character based on the audio prompt above.",
+)
+
+
+def sounding_prompt(sample: Samples | None, mode: str, language: str) -> dict[str, Any]:
+    """The official first message for a model that speaks as its prompt sounds: 2.6's get_sys_prompt.
+
+    Args:
+        sample: a recording to imitate, float32 [n] at 16 kHz.
+        mode: as in system_prompt().
+        language: "zh" or "en".
+
+    Returns:
+        {"role": "user", "content": [str or float32 [n], ...]}: a user says it, there.
+
+    Raises:
+        ValueError: mode voice_cloning without a recording.
+    """
+    at = 0 if language == "zh" else 1
+    content: list[Any]
+    if mode not in ("omni", "audio_assistant", "audio_roleplay", "voice_cloning"):
+        content = [_DEFAULT]
+    elif sample is None and mode == "voice_cloning":
+        raise ValueError("[options] expected a recording to clone, got none (voice_prompt voice_cloning)")
+    elif mode == "omni":
+        content = [_OMNI[at]] if sample is None else [_OMNI[at] + _IMITATE[at], sample, _STYLE[at]]
+    else:
+        behind = {"audio_assistant": [_STYLE[at]], "audio_roleplay": [_ROLE[at]]}.get(mode, [])
+        content = [_NO_SAMPLE[at], *behind] if sample is None else [_IMITATE[at], sample, *behind]
+    return {"role": "user", "content": content}
+
+
+def with_voice(parsed: Parsed, voice: Voice | Samples | None, mode: str, language: str | None) -> Parsed:
+    """The official first message for a voice, or for a recording to imitate, and then the messages."""
     if mode not in VOICE_PROMPTS:
         raise ValueError(f"[options] expected {', '.join(VOICE_PROMPTS)}, got {mode!r} (voice_prompt)")
     if language not in ("zh", "en", None):
         raise ValueError(f"[options] expected zh or en, got {language!r} (language)")
-    recording = voice if len(voice.samples) else None
-    prompt = system_prompt(recording, mode, language or parsed.language)
-    return parsed._replace(messages=[("system", prompt["content"]), *parsed.messages])
+    if voice is None:
+        return parsed
+    if isinstance(voice, Voice):
+        recording = voice if len(voice.samples) else None
+        prompt = system_prompt(recording, mode, language or parsed.language)
+    else:
+        prompt = sounding_prompt(voice, mode, language or parsed.language)
+    return parsed._replace(messages=[(prompt["role"], prompt["content"]), *parsed.messages])
 
 
-def read_aloud(text: str, voice: Voice) -> list[dict[str, Any]]:
-    """The official messages that make the model say a text, in Chinese for every language.
+def read_aloud(text: str, voice: Voice | Samples | None) -> list[dict[str, Any]]:
+    """The official messages that make the model say a text.
 
-    The official example gives the first of them to the assistant, a role that chat() refuses there.
+    With a voice they are Chinese for every language, and the official example gives the first of them to the
+    assistant, a role that chat() refuses there. Without one they are the example's for cloning a recording.
     """
+    if not isinstance(voice, Voice):
+        language = language_of(text)
+        asked = "请朗读以下内容。" if language == "zh" else "Please read the text below."
+        first = [] if voice is None else [sounding_prompt(voice, "voice_cloning", language)]
+        return [*first, {"role": "user", "content": [asked, text]}]
     before, after = (
         "模仿音频样本的音色并生成新的内容。",
         "请用这种声音风格来为用户提供帮助。 直接作答，不要有冗余内容",

@@ -294,7 +294,7 @@ class Model(OpenModel):
             raise ValueError("[speech] expected a text, got an empty one")
         if max_new_tokens is None:
             max_new_tokens = max(512, 2 * len(self.tokenize(text)))
-        chosen = self._open_voices().choose(voice, None)
+        chosen = self._open_voices().wanted(voice, None)
         messages = read_aloud(text, chosen)
         options |= {"temperature": temperature, "max_new_tokens": max_new_tokens}
         if flag("stream", stream):

@@ -177,6 +177,10 @@ class Session:
         options.length_penalty = number("length_penalty", length_penalty)
         check_spoken(flag("audio", audio), options, voice=voice, n_steps=n_steps, speech_seed=speech_seed)
         speaking = self._speaking(options, voice, n_steps, speech_seed, is_whole=False) if audio else None
+        if voice is not None and not self._voices.are_there:
+            raise ValueError(
+                "[options] expected the voice in the first message where a model speaks as its prompt sounds"
+            )
         return self._begin(options, speaking)
 
     def generate_text(self, **options: Any) -> ChatResult:
@@ -292,7 +296,10 @@ class Session:
         """Checked keywords; a recording becomes a voice here."""
         steps = 0 if n_steps is None else integer("n_steps", n_steps, 1, 100)
         seed = options.seed if speech_seed is None else integer("speech_seed", speech_seed, 0, 2**64 - 1)
-        return Speaking(self._voices.choose(voice, self._reference), steps, seed, is_whole)
+        chosen = self._voices.wanted(voice, self._reference)
+        if steps and not self._voices.are_there:
+            raise ValueError("[options] expected no n_steps where a model speaks as its prompt sounds")
+        return Speaking(chosen, steps, seed, is_whole)
 
     def _begin(self, options: GenerateOptions, speaking: Speaking | None) -> Answer:
         with self._exclusive() as engine:

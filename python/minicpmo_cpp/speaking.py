@@ -8,14 +8,13 @@ from typing import NamedTuple
 
 from minicpmo_cpp import _core
 from minicpmo_cpp.types import Samples, SpeechTimings
-from minicpmo_cpp.voice import Voice
-from minicpmo_cpp.voice_store import VoiceStore
+from minicpmo_cpp.voice_store import VoiceStore, Wanted
 
 
 class Speaking(NamedTuple):
     """What was asked for."""
 
-    voice: Voice
+    voice: Wanted
     n_steps: int  # of the flow; 0 is the model's own number
     seed: int
     is_whole: bool  # the text is written before it is said

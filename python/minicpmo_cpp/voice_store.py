@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections import OrderedDict
-from typing import Any
+from typing import Any, TypeAlias
 
 from minicpmo_cpp import _core
 from minicpmo_cpp._core import UnsupportedModelError
@@ -23,6 +23,7 @@ _HINT = (
 )
 
 DecoderKey = tuple[bytes, int]  # of the voice, steps
+Wanted: TypeAlias = Voice | Samples | None  # a voice; of models without voices, a recording or nothing
 
 
 class VoiceStore:
@@ -34,7 +35,7 @@ class VoiceStore:
         self._lock = threading.Lock()
         self._named: dict[str, Voice] = {}
         self._encoded: OrderedDict[bytes, Voice] = OrderedDict()  # by the recording; the last used last
-        self._idle: list[tuple[DecoderKey, _core.SpeechDecoder]] = []
+        self._idle: list[tuple[DecoderKey, _core.CodeDecoder]] = []
 
     @property
     def engine(self) -> _core.Model:
@@ -44,6 +45,11 @@ class VoiceStore:
     def sample_rate(self) -> int:
         """Of what the model says. Raises UnsupportedModelError where it cannot speak."""
         return _core.sample_rate(self._engine)
+
+    @property
+    def are_there(self) -> bool:
+        """Whether the model speaks in voices of recordings; else, if at all, as its prompt sounds."""
+        return _core.has_voices(self._engine)
 
     @property
     def names(self) -> list[str]:
@@ -64,6 +70,11 @@ class VoiceStore:
         """The voice of a recording: anything that audio.to_samples takes."""
         return self._encode(to_samples(audio, sample_rate, allow_remote=self._allow_remote), name)
 
+    def wanted(self, voice: Any, reference: Samples | None) -> Wanted:
+        """As choose(); of a model without voices the recording, if any, that a prompt is to imitate."""
+        _core.sample_rate(self._engine)  # says so if the model does not speak
+        return self.choose(voice, reference) if self.are_there else self._recording(voice)
+
     def choose(self, voice: Any, reference: Samples | None) -> Voice:
         """Whose voice speaks.
 
@@ -72,10 +83,13 @@ class VoiceStore:
             reference: the recording in the system message, if there is one.
 
         Raises:
-            UnsupportedModelError: the model does not speak.
+            UnsupportedModelError: the model does not speak, or has no voices.
             ValueError, FileNotFoundError, ModelFileError: there is no such voice.
         """
         _core.sample_rate(self._engine)  # says so if the model does not speak
+        if not self.are_there:
+            kind = "one that speaks answers, as its prompt sounds"
+            raise UnsupportedModelError(f"[voice] expected a model that speaks in voices, got {kind}")
         if voice is not None:
             return self._find(voice)
         if reference is not None:
@@ -84,8 +98,10 @@ class VoiceStore:
             return self.named(names[0])
         raise ValueError(f"[options] expected a voice, got none, and the model file has none: {_HINT}")
 
-    def take(self, voice: Voice, n_steps: int) -> _core.SpeechDecoder:
+    def take(self, voice: Wanted, n_steps: int) -> _core.CodeDecoder:
         """A decoder of that voice for one answer; the voice is heard unless an idle one knows it."""
+        if not isinstance(voice, Voice):
+            return _core.BookDecoder(self._engine)
         key = (voice.key, n_steps)
         with self._lock:
             for i, (known, _) in enumerate(self._idle):
@@ -93,11 +109,22 @@ class VoiceStore:
                     return self._idle.pop(i)[1]
         return _core.SpeechDecoder(self._engine, voice._engine, n_steps=n_steps)
 
-    def give_back(self, voice: Voice, n_steps: int, decoder: _core.SpeechDecoder) -> None:
+    def give_back(self, voice: Wanted, n_steps: int, decoder: _core.CodeDecoder) -> None:
         """The answer has ended."""
+        if not isinstance(voice, Voice):
+            return
         with self._lock:
             self._idle.append(((voice.key, n_steps), decoder))
             del self._idle[:-_MAX_IDLE]
+
+    def _recording(self, voice: Any) -> Samples | None:
+        if voice is None:
+            return None
+        if not isinstance(voice, Voice):
+            return to_samples(voice, allow_remote=self._allow_remote)
+        if not len(voice.samples):
+            raise ValueError(f"[voice] expected a voice with its recording, got one without ({voice!r})")
+        return voice.samples
 
     def _find(self, voice: Any) -> Voice:
         if isinstance(voice, Voice):

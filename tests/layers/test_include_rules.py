@@ -31,6 +31,7 @@ COMPOSED = {
     "vision_encoder": {"siglip", "resampler"},
     "audio_encoder": {"whisper_encoder"},
     "decoder": {"token_embedding"},
+    "conditional_tts": {"decoder", "token_embedding"},
     "tts_lm": {"decoder", "token_embedding"},
     "conformer": {"stream_cache"},
     "upsample_encoder": {"conformer", "stream_cache"},

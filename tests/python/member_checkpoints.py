@@ -166,8 +166,13 @@ MEMBERS = {
 }
 
 
-def write_member(name: str, folder: Path) -> Path:
-    """Writes the checkpoint of that member into the folder, which it makes."""
+def write_member(
+    name: str,
+    folder: Path,
+    more_config: dict[str, Any] | None = None,
+    more_tensors: dict[str, Values] | None = None,
+) -> Path:
+    """Writes the checkpoint of that member into the folder, which it makes, with what else it is to hold."""
     member = MEMBERS[name]
     folder.mkdir()
     tokens, files = _vocabulary(member)
@@ -180,6 +185,7 @@ def write_member(name: str, folder: Path) -> Path:
             **{"num_hidden_layers": member.hidden_vision_layers, "patch_size": 14, "image_size": 14 * GRID},
         },
         **member.config,
+        **(more_config or {}),
     }
     preprocessor = {
         **{"max_slice_nums": 4, "scale_resolution": 112, "patch_size": 14, "use_image_id": True},
@@ -193,7 +199,8 @@ def write_member(name: str, folder: Path) -> Path:
             (folder / file).write_bytes(content)
         else:
             (folder / file).write_text(json.dumps(content), encoding="utf-8")
-    write_safetensors(folder / "model.safetensors", _tensors(member, len(tokens)))
+    tensors = _tensors(member, len(tokens)) | (more_tensors or {})
+    write_safetensors(folder / "model.safetensors", tensors)
     return folder
 
 

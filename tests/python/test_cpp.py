@@ -54,8 +54,9 @@ def fuzz_gguf(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "tests" / "cpp" / "fuzz_gguf"
 
 
-def test_damaged_model_files_are_refused_under_sanitizers(fuzz_gguf: Path) -> None:
-    output = run(fuzz_gguf, "--builtin", str(N_MUTANT), "1")
+@pytest.mark.parametrize("kind", ["--builtin", "--builtin-books"])
+def test_damaged_model_files_are_refused_under_sanitizers(kind: str, fuzz_gguf: Path) -> None:
+    output = run(fuzz_gguf, kind, str(N_MUTANT), "1")
     print(output)
     assert f"{N_MUTANT} mutated files" in output
 

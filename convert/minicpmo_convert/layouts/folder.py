@@ -12,12 +12,14 @@ from minicpmo_convert.layouts.prompt_cache import prompt_cache
 from minicpmo_convert.layouts.speech_files import projector_file, token2wav_files, tts_file
 from minicpmo_convert.layouts.split_file import SplitFile, header, llm_file
 from minicpmo_convert.layouts.vision_file import vision_file
+from minicpmo_convert.speech import FlowSpeech, VocosSpeech
 from minicpmo_convert.voices import encode, put, read_recordings
 
 LAYOUTS = ("omni", "mmproj")
 _CACHE = "token2wav-gguf/prompt_cache.gguf"
 # Modules that the published layouts have no place for, or whose files cannot say all of it.
 _OURS = ("s3.", "spk.", "t2w.hift_causal.")
+_NOWHERE_ELSE = ("tts.", "dvae.", "vocos.")  # no layout is published for speech of several code books
 
 
 def write_folder(
@@ -71,7 +73,8 @@ def _set(model: Conversion) -> list[SplitFile]:
     files = [llm_file(model), vision_file(model, f"vision/{name}-vision-F16.gguf")]
     if model.audio_sizes:
         files.append(audio_file(model, f"audio/{name}-audio-F16.gguf"))
-    if model.speech.codes:
+    speech = model.speech
+    if isinstance(speech, FlowSpeech) and speech.codes:
         files.append(tts_file(model, f"tts/{name}-tts-F16.gguf"))
         files.append(projector_file(model, f"tts/{name}-projector-F16.gguf"))
     return [*files, *token2wav_files(model, "token2wav-gguf"), _supplement(model)]
@@ -83,6 +86,7 @@ def _supplement(model: Conversion) -> SplitFile:
     for key, entry in model.keys.items():
         if key.startswith("minicpmo."):
             keys.put(key, entry)
-    tensors = [tensor for tensor in model.tensors if tensor.name.startswith(_OURS)]
+    ours = _OURS + (_NOWHERE_ELSE if isinstance(model.speech, VocosSpeech) else ())
+    tensors = [tensor for tensor in model.tensors if tensor.name.startswith(ours)]
     outputs = [model.output_of(tensor) for tensor in tensors]
     return SplitFile(f"{model.family.file_name}-supplement.gguf", keys, outputs)

@@ -12,6 +12,7 @@ from minicpmo_convert.convert import Conversion
 from minicpmo_convert.folding import Exact, computed
 from minicpmo_convert.folding import exact as all_values
 from minicpmo_convert.layouts.split_file import SplitFile, exact, file_type, halved, header
+from minicpmo_convert.speech import FlowSpeech
 from minicpmo_convert.tensor import Tensor
 
 _DIT = "decoder."  # what the names of the estimator begin with in a checkpoint
@@ -23,7 +24,7 @@ _SPEAKER_PROJECTOR = "tts.projector_spk."
 
 def tts_file(model: Conversion, place: str) -> SplitFile:
     """A llama by its keys, with the tables and heads of codes beside it."""
-    sizes = model.speech.codes or {}
+    sizes = _flow_speech(model).codes or {}
     keys = header("llama")
     keys.text("general.name", f"{model.family.title} speech codes")
     keys.u32("general.file_type", file_type(model))
@@ -46,6 +47,11 @@ def tts_file(model: Conversion, place: str) -> SplitFile:
     return SplitFile(place, keys, halved(model, tensors, keep=tables))
 
 
+def _flow_speech(model: Conversion) -> FlowSpeech:
+    assert isinstance(model.speech, FlowSpeech)
+    return model.speech
+
+
 def projector_file(model: Conversion, place: str) -> SplitFile:
     tensors = [
         tensor.renamed(tensor.name.removeprefix(_PROJECTOR))
@@ -57,7 +63,7 @@ def projector_file(model: Conversion, place: str) -> SplitFile:
 
 def token2wav_files(model: Conversion, folder: str) -> list[SplitFile]:
     """The flow in three files, and the original vocoder, which is the only one there is a layout for."""
-    sound = model.speech.sound
+    sound = model.speech.sound if isinstance(model.speech, FlowSpeech) else None
     if sound is None:
         return []
     stored = sound.flow.stored()
@@ -93,7 +99,7 @@ def _published(tensor: Tensor, sizes: dict[str, int]) -> Tensor:
 
 def _unused_table(model: Conversion, n_vocab: int) -> Tensor:
     """llama.cpp wants as many rows as the vocabulary has tokens. Nobody looks at them."""
-    name, n_embd = "tts.model.embed_tokens.weight", (model.speech.codes or {})["n_embd"]
+    name, n_embd = "tts.model.embed_tokens.weight", (_flow_speech(model).codes or {})["n_embd"]
     checkpoint = model.checkpoint
     rows = checkpoint.take(name, checkpoint.shape(name)) if name in checkpoint.names() else None
 

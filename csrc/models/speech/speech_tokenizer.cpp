@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "nn/attention.h"
+#include "nn/convnext.h"
 
 namespace minicpmo {
 
@@ -101,18 +102,9 @@ Tensor SpeechTokenizer::attend(Graph& g, const Layer& w, Tensor x, Tensor positi
     return ggml_add(g.ctx(), nn::linear(g, w.out, attended), remember(g, w.fsmn, v));
 }
 
-// v plus what its surroundings say, every feature by itself: a depthwise convolution. To ggml, time is the
-// width of an image of height 1, whose channels lie together. -> [n_embd, n]
+// v plus what its surroundings say, every feature by itself. -> [n_embd, n]
 Tensor SpeechTokenizer::remember(Graph& g, Tensor taps, Tensor v) const {
-    ggml_context* ctx = g.ctx();
-    const int64_t n_embd = v->ne[0];
-    const Tensor image = ggml_permute(ctx, ggml_reshape_4d(ctx, v, n_embd, v->ne[1], 1, 1), 2, 0, 1, 3);
-    const Tensor kernel =
-        ggml_permute(ctx, ggml_reshape_4d(ctx, taps, n_embd, 1, taps->ne[1], 1), 3, 2, 0, 1);
-    const int pad = config_.fsmn_taps / 2;
-    const Tensor around = ggml_conv_2d_dw_direct(ctx, kernel, image, 1, 1, pad, 0, 1, 1);  // [n, 1, n_embd]
-    const Tensor rows = ggml_permute(ctx, around, 1, 2, 0, 3);  // [n_embd, n, 1], as they lie
-    return ggml_add(ctx, ggml_view_2d(ctx, rows, n_embd, v->ne[1], rows->nb[1], 0), v);
+    return ggml_add(g.ctx(), nn::depthwise_conv1d(g, taps, v), v);
 }
 
 int32_t SpeechTokenizer::quantize(std::span<const float> digits, int n_level) {

@@ -23,8 +23,9 @@ using VoiceHandle = Handle<minicpmo_voice, minicpmo_voice_free>;
 using DecoderHandle = Handle<minicpmo_speech_decoder, minicpmo_speech_decoder_free>;
 using AnswerHandle = Handle<minicpmo_spoken_answer, minicpmo_spoken_answer_free>;
 
-ModelHandle load(bool has_speech = true) {
-    const TinyModelFile file({.has_vision = false, .has_audio = false, .has_speech = has_speech});
+ModelHandle load(bool has_speech = true, bool has_books = false) {
+    const TinyModelFile file(
+        {.has_vision = false, .has_audio = false, .has_speech = has_speech, .has_books = has_books});
     minicpmo_model_params params;
     REQUIRE(minicpmo_model_params_default(&params, sizeof params) == MINICPMO_OK);
     params.device = "cpu";
@@ -354,4 +355,30 @@ TEST_CASE("speech refuses null pointers, other structs and numbers out of range"
     minicpmo_spoken_answer_free(nullptr);
     minicpmo_speech_decoder_free(nullptr);
     minicpmo_voice_free(nullptr);
+}
+
+TEST_CASE("a model that speaks as its prompt sounds takes no voice") {
+    const ModelHandle model = load(false, true);
+    auto info = sized<minicpmo_speech_info>();
+    REQUIRE(minicpmo_speech_describe(model.get(), &info) == MINICPMO_OK);
+    CHECK(info.has_speech == 1);
+    CHECK(info.sample_rate == 24000);
+    CHECK(info.can_clone == 0);
+    CHECK(info.n_voice == 0);
+    minicpmo_voice* voice = nullptr;
+    CHECK(minicpmo_voice_of_model(model.get(), nullptr, &voice) == MINICPMO_ERROR_UNSUPPORTED_MODEL);
+    minicpmo_speech_decoder* made = nullptr;
+    const VoiceHandle other = voice_of(load(), "Ann");
+    CHECK(minicpmo_speech_decoder_create(model.get(), other.get(), nullptr, &made) ==
+          MINICPMO_ERROR_ARGUMENT);
+    REQUIRE(minicpmo_speech_decoder_create(model.get(), nullptr, nullptr, &made) == MINICPMO_OK);
+    const DecoderHandle decoder(made);
+    const SessionHandle session = open_session(model);
+    for (const bool is_whole : {false, true}) {
+        const Said said = listen(begin(session, decoder, 9, true, is_whole));
+        CHECK(said.n_token == 9);
+        CHECK(said.end == MINICPMO_END_LENGTH);
+        CHECK(!said.samples.empty());
+        ask(session);
+    }
 }

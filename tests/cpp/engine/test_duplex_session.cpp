@@ -362,6 +362,11 @@ TEST_CASE("a unit without prepare, speech without a voice and options out of ran
     refuses([](DuplexOptions& o) { o.window = {.mode = WindowMode::basic, .high = 10, .low = 20}; });
     refuses([](DuplexOptions& o) { o.window = {.mode = WindowMode::context, .max_units = 0}; });
     CHECK_THROWS_AS(DuplexSession(load_tiny(), lively_options(false)), UnsupportedModelError);
+    const auto books = load_tiny({.has_books = true, .has_duplex = true});
+    CHECK_THROWS_WITH_AS(DuplexSession(books, lively_options(true)),
+                         doctest::Contains("that speaks answers, as its prompt sounds"),
+                         UnsupportedModelError);
+    CHECK(DuplexSession(books, lively_options(false)).n_past() == 0);
 }
 
 TEST_CASE("a unit that fails leaves the conversation as it was, bit by bit") {

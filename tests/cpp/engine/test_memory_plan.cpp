@@ -6,6 +6,8 @@
 
 #include "base/error.h"
 #include "base/log.h"
+#include "engine/book_decoder.h"
+#include "engine/book_writer.h"
 #include "engine/memory_bounds.h"
 #include "engine/prompt_reader.h"
 #include "engine/tiny_speech.h"
@@ -320,4 +322,57 @@ TEST_CASE("speaking and hearing a voice take at most the scratch memory that is 
     check_bound(
         "voice", voice_scratch(config),
         workspace.scratch_bytes(SpeechTokenizer::kRunner) + workspace.scratch_bytes(SpeakerEncoder::kRunner));
+}
+
+TEST_CASE("speech of several code books is planned module by module, and takes at most what is planned") {
+    const TinyModelFile file({.has_vision = false, .has_audio = false, .has_books = true});
+    const auto model = Model::load(file.path(), with(kPlenty));
+    const MemoryPlan& plan = model->memory_plan();
+    std::map<std::string, uint64_t> bytes;
+    for (const TensorInfo& tensor : model->tensors()) {
+        const std::string first = tensor.name.substr(0, tensor.name.find('.'));
+        bytes[first == "tts" || first == "dvae" || first == "vocos" ? first : "llm"] += tensor.data.size();
+    }
+    CHECK(bytes.size() == 4);
+    for (const auto& [module, n] : bytes) {
+        CAPTURE(module);
+        CHECK(need(plan, module).mapped + need(plan, module).host == n);
+    }
+
+    const BookSpeech& speech = model->book_speech();
+    const ConditionalTts& tts = speech.tts();
+    const ConditionalTtsConfig& lm = speech.config().lm;
+    Workspace workspace(model->backend());
+    KvCache cache(tts.kv_shape(GGML_TYPE_F32), model->backend());
+    tts.open(cache);
+    std::vector<int32_t> text(static_cast<size_t>(lm.n_reserved) + ConditionalTts::kTextBegin, 6);
+    text[0] = lm.text_bos;
+    text[1] = lm.speaker;
+    tts.read_text(text, 0, std::vector<float>(kTinyEmbd, 0.3F), cache, workspace);
+    const auto n_book = static_cast<size_t>(lm.n_book);
+    std::vector<int32_t> codes(BookWriter::kSeedSteps * n_book, 3);
+    tts.read_codes(codes, lm.n_reserved, cache, workspace);
+    codes.resize(n_book);
+    while (cache.length() < lm.n_ctx) tts.step(codes, lm.n_reserved, cache, workspace);
+    check_bound("tts", need(plan, "work: tts").host, workspace.scratch_bytes("decoder"));
+    CHECK(cache.n_bytes() <= need(plan, "stream: tts").host);
+
+    const int n_step = speech.config().max_codes + BookWriter::kBatchSteps;
+    codes.assign(static_cast<size_t>(n_step) * n_book, 2);
+    const Array<float> mel = speech.dvae().decode(codes, workspace);
+    check_bound("dvae", need(plan, "work: dvae").host, workspace.scratch_bytes("dvae"));
+    speech.vocos().generate(mel, workspace);
+    check_bound("vocos", need(plan, "work: vocos").host, workspace.scratch_bytes("vocos"));
+
+    LoadOptions options = with(kPlenty);
+    options.modules.speech = false;
+    const auto silent = Model::load(file.path(), options);
+    for (const MemoryNeed& found : silent->memory_plan().needs) {
+        CHECK(found.name.find("tts") == std::string::npos);
+        CHECK(found.name.find("dvae") == std::string::npos);
+        CHECK(found.name.find("vocos") == std::string::npos);
+    }
+    for (const TensorInfo& tensor : silent->tensors()) CHECK(module_of(tensor.name) == "llm");
+    CHECK_THROWS_WITH_AS(silent->book_speech(), doctest::Contains("got one loaded without speech"),
+                         UnsupportedModelError);
 }

@@ -330,3 +330,49 @@ TEST_CASE("after a whole conversation the turns go on") {
     CHECK(session.n_past() == fresh.n_past());
     check_same(hear_out(session), hear_out(fresh));
 }
+
+TEST_CASE("a conversation that goes on has the speaker's state of a fresh one") {
+    const auto speaks = load_tiny({.has_vision = false, .has_audio = false, .has_books = true});
+    PromptOptions aloud;
+    aloud.use_tts = true;
+    const auto close = [](const std::vector<float>& a, const std::vector<float>& b) {
+        REQUIRE(a.size() == b.size());
+        double difference = 0;
+        for (size_t i = 0; i < a.size(); ++i)
+            difference = std::max(difference, std::abs(double{a[i]} - b[i]));
+        return difference < kRounding;
+    };
+    std::vector<Message> talk = {say(Role::user, "hello")};
+    Session session(speaks, {});
+    session.prefill_chat(talk, aloud);
+    const std::vector<float> first = session.speaker();
+    CHECK(first.size() == kTinyEmbd);
+    // The state is that of the token <|spk|>, as reading the whole prompt at once computes it.
+    const Prompt prompt = PromptBuilder(*speaks).build(talk, aloud);
+    const auto at = std::ranges::find(prompt.ids, speaks->config().tokens.spk) - prompt.ids.begin();
+    REQUIRE(at + 2 == std::ssize(prompt.ids));
+    const auto whole = speaks->forward({.ids = prompt.ids, .embeds = {}});
+    const std::span<const float> row = whole.hidden.row(at);
+    CHECK(close(first, {row.begin(), row.end()}));
+
+    answer(session, greedy(6));
+    talk.push_back(say(Role::assistant, "well then"));
+    talk.push_back(say(Role::user, "and now?"));
+    session.prefill_chat(talk, aloud);
+    CHECK(session.timings().n_reused > 0);
+    CHECK(session.n_past() == std::ssize(PromptBuilder(*speaks).build(talk, aloud).ids));
+    Session fresh(speaks, {});
+    fresh.prefill_chat(talk, aloud);
+    CHECK(fresh.timings().n_reused == 0);
+    CHECK(close(session.speaker(), fresh.speaker()));
+    CHECK_FALSE(close(session.speaker(), first));
+    CHECK(answer(session, greedy(6)) == answer(fresh, greedy(6)));
+
+    // The same once more is the same to the bit; only the speaker's token and what follows it are read.
+    const std::vector<float> before = session.speaker();
+    session.prefill_chat(talk, aloud);
+    CHECK(session.timings().n_prompt == 2);
+    CHECK(session.speaker() == before);
+    session.prefill_chat(talk, {});  // an answer that is not said has no voice
+    CHECK(session.speaker().empty());
+}

@@ -81,10 +81,10 @@ TEST_CASE("a new turn knows nothing of the one before, finished or not") {
     decoder.begin(true);
     decoder.push(random_codes(70, 9), false);
     CHECK(whole(decoder, codes) == expected);
-    CHECK(decoder.flow_s() > 0);
+    CHECK(decoder.spectrum_s() > 0);
     CHECK(decoder.vocoder_s() > 0);
     decoder.begin(false);
-    CHECK(decoder.flow_s() == 0);
+    CHECK(decoder.spectrum_s() == 0);
 }
 
 TEST_CASE("seed, voice, steps and noise shape the sound, and the same ones give the same") {

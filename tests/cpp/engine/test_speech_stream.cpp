@@ -8,6 +8,7 @@
 #include <thread>
 
 #include "base/error.h"
+#include "engine/speech_decoder.h"
 #include "engine/tiny_speech.h"
 
 using namespace minicpmo;

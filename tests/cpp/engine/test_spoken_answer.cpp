@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "base/stopwatch.h"
+#include "engine/speech_decoder.h"
 #include "engine/tiny_speech.h"
 
 using namespace minicpmo;

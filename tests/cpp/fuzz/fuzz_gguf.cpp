@@ -1,7 +1,8 @@
-// fuzz_gguf FILE|FOLDER|--builtin N [NUMBER]: opens N damaged copies of a GGUF file, or of the files of a
-// published folder in turn, loads those that open as models, and talks to those that load, aloud if they
-// speak. Nothing but minicpmo::Error may come out; anything else ends the run with status 1 and keeps the
-// damaged copy. --builtin damages a tiny model of its own.
+// fuzz_gguf FILE|FOLDER|--builtin|--builtin-books N [NUMBER]: opens N damaged copies of a GGUF file, or of
+// the files of a published folder in turn, loads those that open as models, and talks to those that load,
+// aloud if they speak. Nothing but minicpmo::Error may come out; anything else ends the run with status 1 and
+// keeps the damaged copy. --builtin damages a tiny model of its own, --builtin-books one that speaks in
+// several code books.
 
 #include <algorithm>
 #include <cstdint>
@@ -19,7 +20,9 @@
 #include "base/log.h"
 #include "base/stopwatch.h"
 #include "engine/audio_stream.h"
+#include "engine/book_decoder.h"
 #include "engine/session.h"
+#include "engine/speech_decoder.h"
 #include "engine/spoken_answer.h"
 #include "fuzz/mutator.h"
 #include "layouts/file_kind.h"
@@ -102,9 +105,30 @@ void talk(const std::shared_ptr<const Model>& model) {
     }
 }
 
-// A voice of a recording, and the first tokens of an answer in that voice, or in one of the file: the one
-// that its flow remembers, if there is such.
-void speak(const std::shared_ptr<const Model>& model) {
+// The first tokens of an answer.
+void say(const std::shared_ptr<const Model>& model, CodeDecoder& decoder, bool is_whole) {
+    Session session(model, {});
+    const Message message{Role::user, {{PartKind::text, "Hello", {}, {}}}};
+    session.prefill(std::span(&message, 1), {});
+    GenerateOptions options;
+    options.max_new_tokens = 3;
+    SpokenAnswer answer(model, session, decoder, options, {.is_whole = is_whole});
+    for (int n_sample = 0; n_sample < 2 * model->sample_rate();) {
+        const auto piece = answer.next();
+        if (!piece) return;
+        n_sample += static_cast<int>(piece->samples.size());
+    }
+}
+
+// As the prompt sounds, decoded as a whole, and piece by piece.
+void speak_in_books(const std::shared_ptr<const Model>& model) {
+    BookDecoder decoder(model);
+    for (const bool is_whole : {true, false}) say(model, decoder, is_whole);
+}
+
+// A voice of a recording, and an answer in that voice, or in one of the file: the one that its flow
+// remembers, if there is such.
+void speak_in_voices(const std::shared_ptr<const Model>& model) {
     std::vector<float> sound(9000);
     for (size_t i = 0; i < sound.size(); ++i) sound[i] = 0.002F * static_cast<float>(i * 37 % 211) - 0.2F;
     Workspace workspace(model->backend());
@@ -114,17 +138,7 @@ void speak(const std::shared_ptr<const Model>& model) {
         if (stored.cache != nullptr) voice = stored;
     }
     SpeechDecoder decoder(model, voice, {.n_step = voice.cache != nullptr ? 0 : 2});
-    Session session(model, {});
-    const Message message{Role::user, {{PartKind::text, "Hello", {}, {}}}};
-    session.prefill(std::span(&message, 1), {});
-    GenerateOptions options;
-    options.max_new_tokens = 3;
-    SpokenAnswer answer(model, session, decoder, options, {});
-    for (int n_sample = 0; n_sample < 2 * speech.sample_rate();) {
-        const auto piece = answer.next();
-        if (!piece) return;
-        n_sample += static_cast<int>(piece->samples.size());
-    }
+    say(model, decoder, false);
 }
 
 // A model: a file, and the other files of its set.
@@ -140,7 +154,11 @@ void run_mutant(const FileSet& set, const std::filesystem::path& damaged, Counts
         Model::load(set.model, {.backend = {.device = "cpu", .n_threads = 1}, .parts = set.parts});
     ++counts.n_loaded;
     talk(model);
-    if (model->has_speech()) speak(model);
+    if (model->has_voices()) {
+        speak_in_voices(model);
+    } else if (model->has_speech()) {
+        speak_in_books(model);
+    }
     ++counts.n_answered;
 }
 
@@ -247,15 +265,18 @@ int run_copy(const std::filesystem::path& source, int n_mutant, uint64_t seed) {
 
 int main(int argc, char** argv) {
     if (argc != 3 && argc != 4) {
-        std::cerr << "usage: fuzz_gguf FILE|FOLDER|--builtin N [NUMBER]\n";
+        std::cerr << "usage: fuzz_gguf FILE|FOLDER|--builtin|--builtin-books N [NUMBER]\n";
         return 2;
     }
     try {
         set_log_sink([](LogLevel, std::string_view) {});
         const int n_mutant = std::stoi(argv[2]);
         const uint64_t seed = argc == 4 ? std::stoull(argv[3]) : 1;
-        if (std::string(argv[1]) != "--builtin") return run_copy(argv[1], n_mutant, seed);
-        const TinyModelFile file({.has_speech = true, .n_ctx_speech = 512, .n_ctx = 512});
+        const std::string source = argv[1];
+        if (!source.starts_with("--builtin")) return run_copy(source, n_mutant, seed);
+        const bool has_books = source == "--builtin-books";
+        const TinyModelFile file(
+            {.has_speech = !has_books, .has_books = has_books, .n_ctx_speech = 512, .n_ctx = 512});
         return run_copy(file.path(), n_mutant, seed);
     } catch (const std::exception& error) {
         std::cerr << error.what() << "\n";

@@ -19,6 +19,8 @@ TEST_CASE("names of tensors tell their module") {
     CHECK(module_of("t2w.dit.in.weight") == "t2w");
     CHECK(module_of("s3.conv1.weight") == "s3");
     CHECK(module_of("spk.dense.weight") == "spk");
+    CHECK(module_of("dvae.codes.0.weight") == "dvae");
+    CHECK(module_of("vocos.out.weight") == "vocos");
     CHECK(module_of("voice.0.spk") == "voices");
 }
 

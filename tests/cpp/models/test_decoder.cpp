@@ -366,3 +366,30 @@ TEST_CASE("a moved tail there and back is where it was, in caches of every type"
         CHECK(distance(tiny.forward(all.last(10), still), tiny.forward(all.last(10), moved)) < limit);
     }
 }
+
+TEST_CASE("unseen cells are as if they had never been, and rows that see ahead see all") {
+    TinyDecoder tiny;
+    const std::vector<int32_t> ids = random_ids(6);
+    const auto last = [&](std::span<const int32_t> all, std::span<const CellRange> unseen, bool sees_ahead) {
+        KvCache cache = tiny.cache();
+        tiny.forward(std::span(all).first(3), cache);
+        return tiny.decoder.forward(
+            {.ids = all.subspan(3), .embeds = {}, .unseen = unseen, .sees_ahead = sees_ahead},
+            &tiny.embedding, &tiny.head, Rows::all, cache, tiny.workspace);
+    };
+    const DecoderOutput plain = last(ids, {}, false);
+    std::vector<int32_t> others = ids;
+    for (size_t i = 1; i < 3; ++i) others[i] = (ids[i] + 1) % tiny_n_token();
+    const CellRange range{1, 3};
+    CHECK(last(ids, {&range, 1}, false).logits.data == last(others, {&range, 1}, false).logits.data);
+    CHECK(last(ids, {&range, 1}, false).logits.data != plain.logits.data);
+    // A row that sees ahead notices what comes behind it; otherwise the first row does not.
+    others = ids;
+    others[5] = (ids[5] + 1) % tiny_n_token();
+    const auto first_row = [](const DecoderOutput& out) {
+        const std::span<const float> row = out.hidden.row(0);
+        return std::vector<float>(row.begin(), row.end());
+    };
+    CHECK(first_row(last(ids, {}, false)) == first_row(last(others, {}, false)));
+    CHECK(first_row(last(ids, {}, true)) != first_row(last(others, {}, true)));
+}

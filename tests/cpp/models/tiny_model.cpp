@@ -6,6 +6,7 @@
 #include <set>
 
 #include "base/rng.h"
+#include "models/tiny_book.h"
 #include "models/tiny_flow.h"
 #include "models/tiny_tts.h"
 #include "models/tiny_vocoder.h"
@@ -42,6 +43,7 @@ const std::vector<std::pair<const char*, const char*>> kDuplexTokens = {
     {"chunk_eos", "<|chunk_eos|>"},
     {"chunk_tts_eos", "<|chunk_tts_eos|>"},
 };
+const std::string kSpeakerToken = "<|spk|>";
 const std::vector<std::pair<std::string, std::string>> kMerges = {
     {"h", "e"}, {"l", "l"}, {"he", "ll"}, {"\u0120", "t"}};
 
@@ -60,7 +62,7 @@ struct TinyVocabulary {
     std::map<std::string, uint32_t> id;
 };
 
-TinyVocabulary make_vocabulary(bool has_duplex) {
+TinyVocabulary make_vocabulary(bool has_duplex, bool has_books) {
     TinyVocabulary v;
     const auto add = [&](const std::string& token, int32_t type) {
         v.id[token] = static_cast<uint32_t>(v.tokens.size());
@@ -77,11 +79,12 @@ TinyVocabulary make_vocabulary(bool has_duplex) {
     for (const auto& [_, token] : kDuplexTokens) {
         if (has_duplex && !v.id.contains(token)) add(token, 3);
     }
+    if (has_books) add(kSpeakerToken, 3);
     return v;
 }
 
-void add_vocabulary(GgufBuilder& b, bool has_duplex) {
-    const TinyVocabulary v = make_vocabulary(has_duplex);
+void add_vocabulary(GgufBuilder& b, bool has_duplex, bool has_books) {
+    const TinyVocabulary v = make_vocabulary(has_duplex, has_books);
     b.add("tokenizer.ggml.model", "gpt2").add("tokenizer.ggml.pre", "qwen2");
     b.array("tokenizer.ggml.tokens", v.tokens).array("tokenizer.ggml.token_type", v.types);
     b.array("tokenizer.ggml.merges", v.merges);
@@ -99,6 +102,9 @@ void add_vocabulary(GgufBuilder& b, bool has_duplex) {
     for (const auto& [role, token] : kDuplexTokens) {
         if (has_duplex) b.add(std::string("minicpmo.tokens.") + role, v.id.at(token));
     }
+    if (!has_books) return;
+    b.add("minicpmo.tokens.spk", v.id.at(kSpeakerToken));
+    b.add("minicpmo.chat.spoken_begin", kSpeakerToken + "<|tts_bos|>");
 }
 
 void add_llm_keys(GgufBuilder& b, int n_ctx) {
@@ -317,19 +323,22 @@ void add_speech(GgufBuilder& b, const TinyModelOptions& options) {
 
 }  // namespace
 
-int tiny_n_token(bool has_duplex) { return static_cast<int>(make_vocabulary(has_duplex).tokens.size()); }
+int tiny_n_token(bool has_duplex, bool has_books) {
+    return static_cast<int>(make_vocabulary(has_duplex, has_books).tokens.size());
+}
 
 GgufBuilder tiny_model(const TinyModelOptions& options) {
     GgufBuilder b;
     add_llm_keys(b, options.n_ctx);
     if (options.has_vision) add_vision_keys(b);
     if (options.has_audio) add_audio_keys(b);
-    add_vocabulary(b, options.has_duplex);
+    add_vocabulary(b, options.has_duplex, options.has_books);
     TensorWriter writer(b, options.type, options.seed);
-    add_llm_tensors(writer, tiny_n_token(options.has_duplex) + options.n_spare_rows);
+    add_llm_tensors(writer, tiny_n_token(options.has_duplex, options.has_books) + options.n_spare_rows);
     if (options.has_vision) add_vision_tensors(writer);
     if (options.has_audio) add_audio_tensors(writer);
     if (options.has_speech) add_speech(b, options);
+    if (options.has_books) add_tiny_book(b, {.n_embd_llm = kTinyEmbd});
     return b;
 }
 

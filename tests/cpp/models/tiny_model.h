@@ -20,6 +20,7 @@ struct TinyModelOptions {
     bool has_audio = true;
     bool has_speech = false;          // in F32, with two voices
     bool has_causal_vocoder = false;  // instead of the original one
+    bool has_books = false;           // speaks in several code books, and in F32, as its prompt sounds
     bool has_duplex = false;          // the tokens of full duplex are in the vocabulary
     int n_ctx_speech = 4096;
     int n_ctx = 4096;
@@ -39,7 +40,7 @@ constexpr int kTinyPositions = 1500;  // of the audio encoder: 30 s
 constexpr int kTinyVoiceCodes = 20;   // of its two voices, "Ann" and "Bob"
 
 GgufBuilder tiny_model(const TinyModelOptions& options = {});
-int tiny_n_token(bool has_duplex = false);  // tokens of its vocabulary
+int tiny_n_token(bool has_duplex = false, bool has_books = false);  // tokens of its vocabulary
 
 // The file of one, for as long as the object lives.
 class TinyModelFile {
