@@ -22,4 +22,5 @@ class Sight:
     """One picture or several, and what is asked about them."""
 
     pictures: tuple[Pixels, ...]
+    labels: tuple[Pixels, ...]  # what lies where in each, as in pictures/label.py
     questions: tuple[Question, ...]

@@ -17,8 +17,9 @@ import torch
 
 from demo import lessons
 from demo.corpus import learn_vocabulary
-from demo.network.batch import loss_of, sights_batch, sound_batch, sound_loss, talk_batch
+from demo.network.batch import loss_of, sight_loss, sights_batch, sound_batch, sound_loss, talk_batch
 from demo.network.omni import Omni
+from demo.pictures.label import COLOUR, WHAT
 from demo.sizes import Sizes
 from demo.sounds.library import Library
 from demo.split import rng_for
@@ -27,7 +28,8 @@ from demo.vocabulary import Encoder, Vocabulary
 SEED = 7
 PEAK, WARMUP, DECAY = 1.2e-3, 100, 0.4  # learning rate, steps, share of the run in which it falls to nothing
 SAVE_EACH, LOG_EACH = 50, 20  # steps
-FRAMES, CTC_SHARE = 6400, 0.5  # of sound in a step, a hundred a second; weight of its second head
+FRAMES = 6400  # of sound in a step, a hundred a second
+CTC_SHARE, NAMING_SHARE = 0.5, 0.5  # weights of second heads
 
 
 class Run:
@@ -45,8 +47,12 @@ class Run:
         self.encoder = Encoder(self.vocabulary)
         torch.manual_seed(SEED)
         self.omni = Omni(Sizes(len(self.vocabulary)))
-        self.hint = torch.nn.Linear(self.omni.sizes.a_embd, len(self.vocabulary))  # not exported
-        parameters = [*self.omni.parameters(), *self.hint.parameters()]
+        sizes = self.omni.sizes
+        # Second heads, not exported: they name tokens moment by moment, and what lies in each patch.
+        hearing = torch.nn.Linear(sizes.a_embd, len(self.vocabulary))
+        seeing = torch.nn.Linear(sizes.v_embd, len(WHAT) + len(COLOUR))
+        self.hints = torch.nn.ModuleDict({"hearing": hearing, "seeing": seeing})
+        parameters = [*self.omni.parameters(), *self.hints.parameters()]
         matrices = [p for p in parameters if p.ndim > 1]
         vectors = [p for p in parameters if p.ndim < 2]
         groups = [{"params": matrices, "weight_decay": 0.03}, {"params": vectors, "weight_decay": 0.0}]
@@ -55,7 +61,7 @@ class Run:
         if (folder / "latest.pt").exists():
             state = torch.load(folder / "latest.pt", weights_only=True)
             self.omni.load_state_dict(state["omni"])
-            self.hint.load_state_dict(state["hint"])
+            self.hints.load_state_dict(state["hints"])
             self.optimiser.load_state_dict(state["optimiser"])
             self.step = state["step"]
 
@@ -63,7 +69,7 @@ class Run:
         """Whole or not at all: a run that is killed has the checkpoint before."""
         state = {
             "omni": self.omni.state_dict(),
-            "hint": self.hint.state_dict(),
+            "hints": self.hints.state_dict(),
             "optimiser": self.optimiser.state_dict(),
             "step": self.step,
         }
@@ -92,12 +98,14 @@ class Run:
             texts = [self.library.texts[i][0] for i in chosen]
             batch = sound_batch(self.encoder, mels, texts, self.library.texts[chosen[0]][1])
             blank = self.encoder.special["<|endoftext|>"]
-            heard, ctc = sound_loss(self.omni, self.hint, batch, unk, blank)
+            heard, ctc = sound_loss(self.omni, self.hints["hearing"], batch, unk, blank)
             return {"sound": heard, "ctc": CTC_SHARE * ctc}
         if lesson == "talk":
             return {"talk": loss_of(self.omni, talk_batch(self.encoder, lessons.talk(self.step)), unk)}
         sights = (lessons.pairs if lesson == "pair" else lessons.sights)(self.step)
-        return {lesson: loss_of(self.omni, sights_batch(self.encoder, self.omni, sights), unk)}
+        shown = sights_batch(self.encoder, self.omni, sights)
+        answers, naming = sight_loss(self.omni, self.hints["seeing"], shown, unk)
+        return {lesson: answers, "naming": NAMING_SHARE * naming}
 
 
 def understand(folder: Path, minutes: float, until: int, library: Library | None) -> None:

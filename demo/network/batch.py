@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from PIL.Image import Resampling
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -15,11 +16,14 @@ from demo import prompts
 from demo.example import Question, Sight
 from demo.lexicon import Language
 from demo.network.omni import Omni, branch_mask
+from demo.pictures.label import COLOUR, WHAT, to_labels
 from demo.pictures.slices import cut, to_patches
 from demo.sizes import PATCH, POOL
 from demo.vocabulary import Encoder
 
+Floats = NDArray[np.float32]
 _IGNORED = -100  # of cross_entropy
+_GROUND_SHARE = 0.2  # weight of a patch that shows only ground: most do
 
 
 @dataclass(frozen=True)
@@ -30,24 +34,30 @@ class Batch:
     prefix: Tensor  # ids [n_prefix], the same for all
     branches: Tensor  # ids [n_batch, n_branch, n_each]: questions with answers, filled up
     targets: Tensor  # the next id where it is to be learned, else _IGNORED; as branches
+    labels: tuple[Tensor, ...] = ()  # what lies in the patches of each slice, [n_batch, rows * cols, 2]
 
 
 def sights_batch(encoder: Encoder, omni: Omni, sights: Sequence[Sight]) -> Batch:
-    sizes = omni.sizes
-    columns: list[list[np.ndarray]] = []  # by example, then by slice
+    limits = omni.sizes.scale, omni.sizes.max_slices
+    columns: list[list[Floats]] = []  # by example, then by slice
+    named: list[list[NDArray[np.int64]]] = []  # the same
     shapes: list[tuple[int, int]] = []
     counts: tuple[int, ...] = ()
     for sight in sights:
-        cuts = [cut(pixels, sizes.scale, sizes.max_slices) for pixels in sight.pictures]
+        cuts = [cut(pixels, *limits) for pixels in sight.pictures]
         counts = tuple(len(each) - 1 for each in cuts)
         flat = [tile for each in cuts for tile in each]
         shapes = [(tile.shape[0] // PATCH, tile.shape[1] // PATCH) for tile in flat]
         columns.append([to_patches(tile) for tile in flat])
+        kinds = [tile for each in sight.labels for tile in cut(each, *limits, Resampling.NEAREST)]
+        named.append([to_labels(tile) for tile in kinds])
     slices = tuple(
         (torch.from_numpy(np.stack([row[i] for row in columns])), *shape) for i, shape in enumerate(shapes)
     )
-    prefix = encoder.encode(prompts.picture_prefix(counts, sizes.n_query))
-    return Batch(slices, torch.tensor(prefix), *_branches(encoder, [sight.questions for sight in sights]))
+    prefix = encoder.encode(prompts.picture_prefix(counts, omni.sizes.n_query))
+    labels = tuple(torch.from_numpy(np.stack([row[i] for row in named])) for i in range(len(slices)))
+    branches = _branches(encoder, [sight.questions for sight in sights])
+    return Batch(slices, torch.tensor(prefix), *branches, labels)
 
 
 def talk_batch(encoder: Encoder, questions: Sequence[Question]) -> Batch:
@@ -87,7 +97,21 @@ def sound_loss(omni: Omni, hint: nn.Linear, batch: SoundBatch, unk: int, blank: 
 
 def loss_of(omni: Omni, batch: Batch, unk: int) -> Tensor:
     """Mean cross entropy of the answers' tokens."""
-    return _loss(omni, batch, unk, _seen(omni, batch))
+    patches = _patches(omni, batch)
+    return _loss(omni, batch, unk, _seen(omni, batch, patches))
+
+
+def sight_loss(omni: Omni, hint: nn.Linear, batch: Batch, unk: int) -> tuple[Tensor, Tensor]:
+    """(mean cross entropy of the answers' tokens, that of a second head naming what lies in each patch)"""
+    patches = _patches(omni, batch)
+    named = hint(torch.cat([each.flatten(0, 1) for each in patches])).float()
+    labels = torch.cat([each.flatten(0, 1) for each in batch.labels])
+    naming = torch.zeros(())
+    for i, scores in enumerate(named.split([len(WHAT), len(COLOUR)], dim=1)):
+        weights = torch.ones(scores.shape[1])
+        weights[0] = _GROUND_SHARE
+        naming = naming + F.cross_entropy(scores, labels[:, i], weights)
+    return _loss(omni, batch, unk, _seen(omni, batch, patches)), naming
 
 
 def _loss(omni: Omni, batch: Batch, unk: int, media: Tensor | None) -> Tensor:
@@ -101,17 +125,22 @@ def _loss(omni: Omni, batch: Batch, unk: int, media: Tensor | None) -> Tensor:
     return F.cross_entropy(omni.llm.lm_head(x[is_asked]).float(), targets[is_asked])
 
 
-def _seen(omni: Omni, batch: Batch) -> Tensor | None:
-    """All slices in order, [n_batch, n_slice * n_query, n_embd]; those of one shape are seen in one go."""
-    if not batch.slices:
-        return None
-    found: list[Tensor | None] = [None] * len(batch.slices)
+def _patches(omni: Omni, batch: Batch) -> list[Tensor]:
+    """What the tower makes of each slice, [n_batch, rows * cols, v_embd]; those of one shape in one go."""
+    found: dict[int, Tensor] = {}
     for shape in {each[1:] for each in batch.slices}:
         which = [i for i, each in enumerate(batch.slices) if each[1:] == shape]
-        seen = omni.see(torch.cat([batch.slices[i][0] for i in which]), *shape)
-        for i, part in zip(which, seen.chunk(len(which)), strict=True):
-            found[i] = part
-    return torch.cat([part for part in found if part is not None], dim=1)
+        seen = omni.vpm(torch.cat([batch.slices[i][0] for i in which]), *shape)
+        found |= zip(which, seen.chunk(len(which)), strict=True)
+    return [found[i] for i in range(len(batch.slices))]
+
+
+def _seen(omni: Omni, batch: Batch, patches: Sequence[Tensor]) -> Tensor | None:
+    """Embeddings of all slices in order, [n_batch, n_slice * n_query, n_embd]."""
+    if not patches:
+        return None
+    each = [omni.resampler(x, *shape[1:]) for x, shape in zip(patches, batch.slices, strict=True)]
+    return torch.cat(each, dim=1)
 
 
 def _branches(

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
-from PIL import ImageDraw
 
 from demo import lexicon
 from demo.example import Pixels, Question, Sight
-from demo.pictures import canvas
+from demo.pictures.canvas import SMOOTH, Canvas, block, shade
 from demo.pictures.fonts import font_names, open_font
-from demo.pictures.shape import SMOOTH
+from demo.pictures.label import label
 from demo.split import Split, split_of_word
 
 _VOWELS, _CONSONANTS = "AEIOU", "BCDFGHJKLMNPRSTVWXZ"
@@ -43,12 +44,18 @@ def draw_number(rng: np.random.Generator, split: Split) -> str:
             return number
 
 
-def draw_text(
-    rng: np.random.Generator, split: Split, text: str, width: int, height: int
-) -> tuple[Pixels, str]:
-    """The picture of a text, and the name of its colour."""
-    image, ground = canvas.draw_ground(rng, width, height)
-    name = canvas.draw_colours(rng, ground, 1)[0]
+@dataclass(frozen=True)
+class Lettering:
+    text: str
+    colour: str
+    pixels: Pixels
+    labels: Pixels
+
+
+def draw_text(rng: np.random.Generator, split: Split, text: str, width: int, height: int) -> Lettering:
+    """A text in a font of the split, as large as it fits, where it fits."""
+    canvas = Canvas(rng, width, height)
+    name = canvas.draw_colours(rng, 1)[0]
     names = font_names(split)
     font_name = names[rng.integers(len(names))]
     size = int(rng.integers(26, 49))
@@ -59,21 +66,21 @@ def draw_text(
         if (w <= width - 8 and h <= height - 8) or size <= 14:
             break
         size -= 2
-    x, y = (float(rng.uniform(4, max(4.5, side - extent - 4))) for side, extent in ((width, w), (height, h)))
-    ImageDraw.Draw(image).text(
-        (x * SMOOTH - left, y * SMOOTH - top),
-        text,
-        font=font,
-        fill=canvas.shade(rng, lexicon.COLOURS[name][1]),
-    )
-    return canvas.finish(rng, image), name
+    x, y = (SMOOTH * float(rng.uniform(4, max(4.5, side - n - 4))) for side, n in ((width, w), (height, h)))
+    rgb = shade(rng, lexicon.COLOURS[name][1])
+    canvas.decorate(rgb, lambda pen, ink: pen.text((x - left, y - top), text, font=font, fill=ink))
+    for i, letter in enumerate(text):
+        begin, end = (x - left + font.getlength(text[:n]) for n in (i, i + 1))
+        box = (begin, y, end, y + bottom - top)
+        canvas.mark(label(letter, name), block(box))
+    return Lettering(text, name, *canvas.finish(rng))
 
 
 def make(rng: np.random.Generator, split: Split, width: int, height: int, count: int) -> Sight:
     is_word = rng.random() < 0.65
     text = draw_word(rng, split) if is_word else draw_number(rng, split)
-    pixels, name = draw_text(rng, split, text, width, height)
-    colour = lexicon.colour(name)
+    made = draw_text(rng, split, text, width, height)
+    colour = lexicon.colour(made.colour)
     if is_word:
         pool = [Question("word", "What word is written?", text), Question("word", "写的是什么单词？", text)]
     else:
@@ -86,4 +93,4 @@ def make(rng: np.random.Generator, split: Split, width: int, height: int, count:
         Question("text colour", "文字是什么颜色？", colour.zh),
     ]
     order = rng.permutation(len(pool))
-    return Sight((pixels,), tuple(pool[order[i % len(pool)]] for i in range(count)))
+    return Sight((made.pixels,), (made.labels,), tuple(pool[order[i % len(pool)]] for i in range(count)))

@@ -40,4 +40,4 @@ def make(rng: np.random.Generator, width: int, height: int, count: int) -> Sight
     pool = ask(first, second)
     order = rng.permutation(len(pool))
     questions = tuple(pool[order[i % len(pool)]] for i in range(count))
-    return Sight((first.pixels, second.pixels), questions)
+    return Sight((first.pixels, second.pixels), (first.labels, second.labels), questions)

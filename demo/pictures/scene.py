@@ -10,7 +10,7 @@ import numpy as np
 from demo import lexicon
 from demo.example import Pixels, Question, Sight
 from demo.lexicon import LANGUAGES, Language
-from demo.pictures import canvas
+from demo.pictures.canvas import Canvas, shade
 from demo.pictures.shape import Shape, draw
 
 MOST = 5  # shapes
@@ -23,13 +23,14 @@ class Scene:
     height: int
     shapes: tuple[Shape, ...]
     pixels: Pixels
+    labels: Pixels
 
 
 def draw_scene(rng: np.random.Generator, width: int, height: int) -> Scene:
-    image, ground = canvas.draw_ground(rng, width, height)
+    canvas = Canvas(rng, width, height)
     kinds = list(lexicon.SHAPES)
     n = int(rng.integers(1, MOST + 1))
-    colours = canvas.draw_colours(rng, ground, int(rng.integers(1, 4)))
+    colours = canvas.draw_colours(rng, int(rng.integers(1, 4)))
     chosen = [kinds[i] for i in rng.permutation(len(kinds))[: int(rng.integers(1, 4))]]
     scale = min(width, height)
     shapes: list[Shape] = []
@@ -44,7 +45,7 @@ def draw_scene(rng: np.random.Generator, width: int, height: int) -> Scene:
                 Shape(
                     chosen[rng.integers(len(chosen))],
                     name,
-                    canvas.shade(rng, lexicon.COLOURS[name][1]),
+                    shade(rng, lexicon.COLOURS[name][1]),
                     x,
                     y,
                     r,
@@ -52,8 +53,8 @@ def draw_scene(rng: np.random.Generator, width: int, height: int) -> Scene:
                 )
             )
     for shape in shapes:
-        draw(image, shape)
-    return Scene(width, height, tuple(shapes), canvas.finish(rng, image))
+        draw(canvas, shape)
+    return Scene(width, height, tuple(shapes), *canvas.finish(rng))
 
 
 def ask(rng: np.random.Generator, scene: Scene, count: int) -> tuple[Question, ...]:
@@ -72,7 +73,7 @@ def ask(rng: np.random.Generator, scene: Scene, count: int) -> tuple[Question, .
 
 def make(rng: np.random.Generator, width: int, height: int, count: int) -> Sight:
     scene = draw_scene(rng, width, height)
-    return Sight((scene.pixels,), ask(rng, scene, count))
+    return Sight((scene.pixels,), (scene.labels,), ask(rng, scene, count))
 
 
 def describe(scene: Scene, language: Language) -> str:

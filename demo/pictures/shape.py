@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from PIL import Image, ImageDraw
+from PIL import ImageDraw
 
 from demo.lexicon import Rgb
+from demo.pictures.canvas import SMOOTH, Canvas
+from demo.pictures.label import label
 
-SMOOTH = 4  # drawn so many times larger, then averaged
 Point = tuple[float, float]
 
 
@@ -24,16 +25,18 @@ class Shape:
     angle: float  # radians
 
 
-def draw(canvas: Image.Image, shape: Shape) -> None:
-    """Draws onto a canvas that is SMOOTH times as large as the picture."""
-    pen = ImageDraw.Draw(canvas)
+def draw(canvas: Canvas, shape: Shape) -> None:
     x, y, r = shape.x * SMOOTH, shape.y * SMOOTH, shape.radius * SMOOTH
-    if shape.kind == "circle":
-        pen.ellipse((x - r, y - r, x + r, y + r), fill=shape.rgb)
-    elif shape.kind == "ring":
-        pen.ellipse((x - r, y - r, x + r, y + r), outline=shape.rgb, width=round(0.38 * r))
-    else:
-        pen.polygon(_turned(_outline(shape.kind), x, y, r, shape.angle), fill=shape.rgb)
+
+    def paint(pen: ImageDraw.ImageDraw, rgb: Rgb) -> None:
+        if shape.kind == "circle":
+            pen.ellipse((x - r, y - r, x + r, y + r), fill=rgb)
+        elif shape.kind == "ring":
+            pen.ellipse((x - r, y - r, x + r, y + r), outline=rgb, width=round(0.38 * r))
+        else:
+            pen.polygon(_turned(_outline(shape.kind), x, y, r, shape.angle), fill=rgb)
+
+    canvas.draw(shape.rgb, label(shape.kind, shape.colour), paint)
 
 
 def inside(shape: Shape) -> Point:

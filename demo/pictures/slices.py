@@ -12,18 +12,20 @@ from demo.example import Pixels
 from demo.sizes import PATCH
 
 
-def cut(pixels: Pixels, scale: int, max_slices: int) -> list[Pixels]:
-    """The overview, and slices row by row behind it."""
+def cut(
+    pixels: Pixels, scale: int, max_slices: int, filter_: Image.Resampling = Image.Resampling.BICUBIC
+) -> list[Pixels]:
+    """The overview, and slices row by row behind it. Labels are cut with the filter NEAREST."""
     image = Image.fromarray(pixels)
     grid = _grid(image.width, image.height, scale, max_slices)
     if grid is None:
-        return [_resized(image, *_best(image.width, image.height, scale, True))]
+        return [_resized(image, *_best(image.width, image.height, scale, True), filter_)]
     cols, rows = grid
     width, height = (_whole(side, n) / n for side, n in ((image.width, cols), (image.height, rows)))
     w, h = _best(width, height, scale, True)
-    refined = _resized(image, w * cols, h * rows)
+    refined = _resized(image, w * cols, h * rows, filter_)
     tiles = [refined[r * h : r * h + h, c * w : c * w + w] for r in range(rows) for c in range(cols)]
-    return [_resized(image, *_best(image.width, image.height, scale, False)), *tiles]
+    return [_resized(image, *_best(image.width, image.height, scale, False), filter_), *tiles]
 
 
 def to_patches(slice_: Pixels) -> NDArray[np.float32]:
@@ -56,7 +58,7 @@ def _grid(width: int, height: int, scale: int, most: int) -> tuple[int, int] | N
     return min(grids, key=lambda grid: abs(ratio - math.log(grid[0] / grid[1])))
 
 
-def _resized(image: Image.Image, width: int, height: int) -> Pixels:
+def _resized(image: Image.Image, width: int, height: int, filter_: Image.Resampling) -> Pixels:
     if image.size == (width, height):
         return np.asarray(image)
-    return np.asarray(image.resize((width, height), Image.Resampling.BICUBIC))
+    return np.asarray(image.resize((width, height), filter_))

@@ -96,7 +96,7 @@ def test_questions_in_one_pass_are_answered_as_if_alone(omni: Any) -> None:
     sums, counts = 0.0, 0
     for sight in sights:
         for question in sight.questions:
-            alone = sights_batch(ENCODER, omni, [Sight(sight.pictures, (question,))])
+            alone = sights_batch(ENCODER, omni, [Sight(sight.pictures, sight.labels, (question,))])
             n = int((alone.targets >= 0).sum())
             sums, counts = sums + n * loss_of(omni, alone, unk).item(), counts + n
     assert together.item() == pytest.approx(sums / counts, rel=1e-5)  # float32

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from demo import lexicon
 from demo.example import Pixels, Sight
 from demo.pictures import chart, pair
+from demo.pictures.label import COLOUR, WHAT, label, to_labels
 from demo.pictures.lettering import draw_text
 from demo.pictures.maker import KINDS, SIZES, make_sight
 from demo.pictures.scene import Scene, ask, draw_scene, place_of
@@ -126,6 +127,40 @@ def test_answers_about_scenes_are_what_the_pixels_show() -> None:
     assert min(answered.values()) > 5, answered
 
 
+def test_labels_lie_where_the_pixels_have_their_colours() -> None:
+    for i in range(12):
+        for kind in ("scene", "lettering", "chart"):
+            sight = make_sight("held_out", kind, i, SIZES[i % 4], 1)
+            pixels, labels = sight.pictures[0].astype(float), sight.labels[0]
+            assert labels.shape == pixels.shape
+            numbers = set(np.unique(labels[..., 1]).tolist())
+            assert 0 in numbers
+            assert len(numbers) > 1
+            for n in numbers - {0}:
+                rgb = lexicon.COLOURS[COLOUR[n]][1]
+                near = np.linalg.norm(pixels - rgb, axis=2) < NEAR
+                # All of the colour has its label, but for smooth edges and the nearly black line below bars;
+                # of letters the label is the box.
+                assert (labels[..., 1][near] == n).mean() > 0.9
+                assert near[labels[..., 1] == n].mean() > (0.1 if kind == "lettering" else 0.7)
+
+
+def test_letters_are_labelled_in_the_order_they_are_read() -> None:
+    made = draw_text(rng_for("train", "order of letters", 0), "train", "CAT", *SIZES[0])
+    columns = [float(np.argwhere(made.labels[..., 0] == WHAT.index(c))[:, 1].mean()) for c in "CAT"]
+    assert columns == sorted(columns)
+
+
+def test_a_patch_is_what_most_of_it_shows() -> None:
+    picture = np.zeros((28, 28, 3), np.uint8)
+    picture[:14, :14] = label("star", "red")
+    picture[:4, 14:] = label("A", "blue")
+    picture[4:9, 14:] = label("B", "white")
+    picture[14:16, :14] = label("ring", "green")  # 28 pixels: too few to be seen
+    found = [(WHAT[what], COLOUR[colour]) for what, colour in to_labels(picture)]
+    assert found == [("star", "red"), ("B", "white"), ("", ""), ("", "")]
+
+
 def test_questions_whose_answer_people_would_dispute_are_not_asked() -> None:
     for scene in scenes(60):
         for shape in scene.shapes:
@@ -161,7 +196,8 @@ def test_the_picture_with_more_shapes_has_more_of_them() -> None:
 def test_a_text_is_written_whole_in_the_colour_it_says() -> None:
     for i, text in enumerate(["W", "CAT", "RIVER", "8888", "WOMMO"]):
         for k in range(4):
-            pixels, colour = draw_text(rng_for("train", f"text {i}", k), "train", text, *SIZES[k])
+            made = draw_text(rng_for("train", f"text {i}", k), "train", text, *SIZES[k])
+            pixels, colour = made.pixels, made.colour
             ink = np.argwhere(
                 np.linalg.norm(pixels.astype(float) - lexicon.COLOURS[colour][1], axis=2) < NEAR
             )
