@@ -36,6 +36,7 @@ def sights(step: int) -> list[Sight]:
     """Single pictures of several kinds and of one size, so that they are cut alike."""
     rng = rng_for("train", "sights", step)
     size = SIZES[rng.choice(len(SIZES), p=_SIZE_SHARE)]
-    kinds = rng.choice(list(_KIND_SHARE), N_SIGHT, p=list(_KIND_SHARE.values()))
+    count = N_SIGHT // 3 if size == SIZES[-1] else N_SIGHT  # about as many slices in every step
+    kinds = rng.choice(list(_KIND_SHARE), count, p=list(_KIND_SHARE.values()))
     first = step * N_SIGHT
     return [make_sight("train", str(k), first + i, size, N_QUESTION) for i, k in enumerate(kinds)]

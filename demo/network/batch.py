@@ -32,8 +32,9 @@ class Batch:
 
     slices: tuple[tuple[Tensor, int, int], ...]  # [n_batch, rows * cols, 3 * 14 * 14], rows, cols in order
     prefix: Tensor  # ids [n_prefix], the same for all
-    branches: Tensor  # ids [n_batch, n_branch, n_each]: questions with answers, filled up
-    targets: Tensor  # the next id where it is to be learned, else _IGNORED; as branches
+    ids: Tensor  # [n_batch, n]: questions with answers, one behind the other, filled up
+    branch: Tensor  # [n_batch, n]: which question each is of
+    targets: Tensor  # [n_batch, n]: the next id where it is to be learned, else _IGNORED
     labels: tuple[Tensor, ...] = ()  # what lies in the patches of each slice, [n_batch, rows * cols, 2]
 
 
@@ -115,14 +116,12 @@ def sight_loss(omni: Omni, hint: nn.Linear, batch: Batch, unk: int) -> tuple[Ten
 
 
 def _loss(omni: Omni, batch: Batch, unk: int, media: Tensor | None) -> Tensor:
-    n_batch, n_branch, n_each = batch.branches.shape
-    x = omni.embed(batch.branches.flatten(1), unk, None)
-    prefix = omni.embed(batch.prefix.expand(n_batch, -1), unk, media)
-    mask, positions = branch_mask(len(batch.prefix), n_branch, n_each)
-    x = omni.llm(torch.cat([prefix, x], dim=1), positions, mask)[:, len(batch.prefix) :]
-    targets = batch.targets.flatten(1)
-    is_asked = targets != _IGNORED
-    return F.cross_entropy(omni.llm.lm_head(x[is_asked]).float(), targets[is_asked])
+    prefix = omni.embed(batch.prefix.expand(len(batch.ids), -1), unk, media)
+    x = torch.cat([prefix, omni.embed(batch.ids, unk, None)], dim=1)
+    mask, positions = branch_mask(len(batch.prefix), batch.branch)
+    x = omni.llm(x, positions, mask)[:, len(batch.prefix) :]
+    is_asked = batch.targets != _IGNORED
+    return F.cross_entropy(omni.llm.lm_head(x[is_asked]).float(), batch.targets[is_asked])
 
 
 def _patches(omni: Omni, batch: Batch) -> list[Tensor]:
@@ -145,24 +144,22 @@ def _seen(omni: Omni, batch: Batch, patches: Sequence[Tensor]) -> Tensor | None:
 
 def _branches(
     encoder: Encoder, asked: Sequence[Sequence[Question]], *, is_spoken: bool = False
-) -> tuple[Tensor, Tensor]:
+) -> tuple[Tensor, Tensor, Tensor]:
+    """(ids, branch, targets) of a Batch"""
     end = prompts.END_SPOKEN if is_spoken else prompts.END
-    pairs = [
-        [
-            (
-                encoder.encode(prompts.asked(question.text, is_spoken=is_spoken)),
-                encoder.encode(question.answer + end),
-            )
-            for question in questions
-        ]
-        for questions in asked
-    ]
-    n_each = max(len(q) + len(a) for row in pairs for q, a in row)
-    fill = encoder.special["<|endoftext|>"]
-    ids = torch.full((len(pairs), len(pairs[0]), n_each), fill)
-    targets = torch.full_like(ids, _IGNORED)
-    for i, row in enumerate(pairs):
-        for j, (q, a) in enumerate(row):
-            ids[i, j, : len(q) + len(a)] = torch.tensor(q + a)
-            targets[i, j, len(q) - 1 : len(q) - 1 + len(a)] = torch.tensor(a)
-    return ids, targets
+    rows: list[tuple[list[int], list[int], list[int]]] = []
+    for questions in asked:
+        ids: list[int] = []
+        branch: list[int] = []
+        targets: list[int] = []
+        for i, question in enumerate(questions):
+            q = encoder.encode(prompts.asked(question.text, is_spoken=is_spoken))
+            a = encoder.encode(question.answer + end)
+            ids += q + a
+            branch += [i] * (len(q) + len(a))
+            targets += [_IGNORED] * (len(q) - 1) + a + [_IGNORED]
+        rows.append((ids, branch, targets))
+    n = max(len(ids) for ids, _, _ in rows)
+    fills = (encoder.special["<|endoftext|>"], max(len(questions) for questions in asked), _IGNORED)
+    found = [torch.tensor([row[i] + [fills[i]] * (n - len(row[i])) for row in rows]) for i in range(3)]
+    return found[0], found[1], found[2]

@@ -76,9 +76,12 @@ class LanguageModel(nn.Module):
         self.lm_head = nn.Linear(sizes.n_embd, sizes.n_vocab, bias=False)
 
     def forward(self, x: Tensor, positions: Tensor, mask: Tensor) -> Tensor:
-        """Embeddings [n_batch, n, n_embd], positions [n], mask [n, n] -> states behind the last norm."""
+        """Embeddings [n_batch, n, n_embd], positions [n_batch, n] -> states behind the last norm.
+
+        mask is [n, n] or [n_batch, 1, n, n].
+        """
         omega = ROPE_THETA ** (-torch.arange(0, self.d_head, 2, dtype=torch.float32) / self.d_head)
-        angle = (positions.float()[:, None] * omega).repeat(1, 2)
+        angle = (positions.float()[:, None, :, None] * omega).repeat(1, 1, 1, 2)
         for layer in self.model.layers:
             x = layer(x, (angle.cos(), angle.sin()), mask)
         return self.model.norm(x)

@@ -47,16 +47,26 @@ class Omni(nn.Module):
         """Of every row of one sequence of embeddings [1, n, n_embd]."""
         n = x.shape[1]
         mask = torch.ones(n, n, dtype=torch.bool).tril()
-        return self.llm.lm_head(self.llm(x, torch.arange(n), mask))
+        return self.llm.lm_head(self.llm(x, torch.arange(n)[None], mask))
 
 
-def branch_mask(n_prefix: int, n_branch: int, n_each: int) -> tuple[Tensor, Tensor]:
-    """(mask, positions) of a prefix and branches, each of which sees the prefix and itself, as if alone."""
-    n = n_prefix + n_branch * n_each
-    branch = torch.cat([torch.full((n_prefix,), -1), torch.arange(n_branch).repeat_interleave(n_each)])
-    mask = torch.ones(n, n, dtype=torch.bool).tril() & ((branch == branch[:, None]) | (branch == -1)[None, :])
-    positions = torch.cat([torch.arange(n_prefix), n_prefix + torch.arange(n_each).repeat(n_branch)])
-    return mask, positions
+def branch_mask(n_prefix: int, branch: Tensor) -> tuple[Tensor, Tensor]:
+    """A prefix, and branches that see it and themselves, each as if it stood there alone.
+
+    Args:
+        branch: of which branch each token behind the prefix is, [n_batch, n], never falling.
+
+    Returns:
+        mask [n_batch, 1, n_prefix + n, n_prefix + n], positions [n_batch, n_prefix + n].
+    """
+    n_batch, n = branch.shape
+    whole = torch.cat([torch.full((n_batch, n_prefix), -1), branch], dim=1)
+    mask = (whole[:, :, None] == whole[:, None, :]) | (whole == -1)[:, None, :]
+    mask &= torch.ones(mask.shape[1:], dtype=torch.bool).tril()
+    begins = torch.searchsorted(branch.contiguous(), branch.contiguous())
+    positions = n_prefix + torch.arange(n) - begins
+    prefix = torch.arange(n_prefix).expand(n_batch, -1)
+    return mask[:, None], torch.cat([prefix, positions], dim=1)
 
 
 def n_parameter(modules: Sequence[nn.Module]) -> int:

@@ -106,10 +106,10 @@ def test_only_answers_are_learned() -> None:
     from demo.network.batch import talk_batch
 
     batch = talk_batch(ENCODER, [Question("talk", "red?", "green"), Question("talk", "What colour?", "blue")])
-    learned = [ENCODER.decode(row[row >= 0].tolist()) for row in batch.targets[:, 0]]
+    learned = [ENCODER.decode(row[row >= 0].tolist()) for row in batch.targets]
     assert learned == ["green<|im_end|>", "blue<|im_end|>"]
     # Each target is the token behind its row.
-    ids, targets = batch.branches[:, 0], batch.targets[:, 0]
+    ids, targets = batch.ids, batch.targets
     assert (targets[:, :-1] == ids[:, 1:])[targets[:, :-1] >= 0].all()
 
 
@@ -134,9 +134,9 @@ def test_a_sound_is_learned_as_it_is_asked_for(tmp_path: Path, omni: Any) -> Non
     batch = sound_batch(ENCODER, mels, texts, language)
     # Just what the engine reads of the prompt of the official README.
     begun = ENCODER.encode(tiny.sound_text(mels[0].shape[1] // 10, language))
-    whole = batch.words.prefix.tolist() + batch.words.branches[0, 0].tolist()
+    whole = batch.words.prefix.tolist() + batch.words.ids[0].tolist()
     assert whole[: len(begun)] == begun
-    targets = batch.words.targets[0, 0]
+    targets = batch.words.targets[0]
     assert ENCODER.decode(targets[targets >= 0].tolist()) == text + "<|tts_eos|><|im_end|>"
     # Side by side as if alone: a loss is the mean of the answers' tokens.
     hint = torch.nn.Linear(tiny.SIZES.a_embd, tiny.SIZES.n_vocab).requires_grad_(False)
