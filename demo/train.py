@@ -29,7 +29,7 @@ SEED = 7
 PEAK, WARMUP, DECAY = 1.2e-3, 100, 0.4  # learning rate, steps, share of the run in which it falls to nothing
 SAVE_EACH, LOG_EACH = 50, 20  # steps
 FRAMES = 6400  # of sound in a step, a hundred a second
-CTC_SHARE, NAMING_SHARE = 0.5, 0.5  # weights of second heads
+CTC_SHARE, HINT_SHARE = 0.5, 0.5  # weights of second heads
 
 
 class Run:
@@ -50,8 +50,9 @@ class Run:
         sizes = self.omni.sizes
         # Second heads, not exported: they name tokens moment by moment, and what lies in each patch.
         hearing = torch.nn.Linear(sizes.a_embd, len(self.vocabulary))
-        seeing = torch.nn.Linear(sizes.v_embd, len(WHAT) + len(COLOUR))
-        self.hints = torch.nn.ModuleDict({"hearing": hearing, "seeing": seeing})
+        naming = torch.nn.Linear(sizes.v_embd, len(WHAT) + len(COLOUR))
+        finding = torch.nn.Linear(sizes.n_embd, len(WHAT) + len(COLOUR))
+        self.hints = torch.nn.ModuleDict({"hearing": hearing, "naming": naming, "finding": finding})
         parameters = [*self.omni.parameters(), *self.hints.parameters()]
         matrices = [p for p in parameters if p.ndim > 1]
         vectors = [p for p in parameters if p.ndim < 2]
@@ -104,8 +105,8 @@ class Run:
             return {"talk": loss_of(self.omni, talk_batch(self.encoder, lessons.talk(self.step)), unk)}
         sights = (lessons.pairs if lesson == "pair" else lessons.sights)(self.step)
         shown = sights_batch(self.encoder, self.omni, sights)
-        answers, naming = sight_loss(self.omni, self.hints["seeing"], shown, unk)
-        return {lesson: answers, "naming": NAMING_SHARE * naming}
+        found = sight_loss(self.omni, self.hints, shown, unk)
+        return {lesson: found["answer"], **{name: HINT_SHARE * found[name] for name in ("naming", "finding")}}
 
 
 def understand(folder: Path, minutes: float, until: int, library: Library | None) -> None:

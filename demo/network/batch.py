@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -23,7 +24,9 @@ from demo.vocabulary import Encoder
 
 Floats = NDArray[np.float32]
 _IGNORED = -100  # of cross_entropy
+_N_LABEL = [len(WHAT), len(COLOUR)]
 _GROUND_SHARE = 0.2  # weight of a patch that shows only ground: most do
+_THERE_SHARE = 4.0  # weight of a thing that is there: most are not
 
 
 @dataclass(frozen=True)
@@ -102,17 +105,48 @@ def loss_of(omni: Omni, batch: Batch, unk: int) -> Tensor:
     return _loss(omni, batch, unk, _seen(omni, batch, patches))
 
 
-def sight_loss(omni: Omni, hint: nn.Linear, batch: Batch, unk: int) -> tuple[Tensor, Tensor]:
-    """(mean cross entropy of the answers' tokens, that of a second head naming what lies in each patch)"""
+def sight_loss(omni: Omni, hints: nn.ModuleDict, batch: Batch, unk: int) -> dict[str, Tensor]:
+    """Mean cross entropy of the answers' tokens, and the losses of two more heads.
+
+    `naming` says what lies in each patch, by what the tower makes of it; `finding` what lies in each query's
+    part of a slice, by what the language model gets.
+    """
     patches = _patches(omni, batch)
-    named = hint(torch.cat([each.flatten(0, 1) for each in patches])).float()
+    seen = _seen(omni, batch, patches)
+    named = hints["naming"](torch.cat([each.flatten(0, 1) for each in patches])).float()
     labels = torch.cat([each.flatten(0, 1) for each in batch.labels])
     naming = torch.zeros(())
-    for i, scores in enumerate(named.split([len(WHAT), len(COLOUR)], dim=1)):
+    for i, scores in enumerate(named.split(_N_LABEL, dim=1)):
         weights = torch.ones(scores.shape[1])
         weights[0] = _GROUND_SHARE
         naming = naming + F.cross_entropy(scores, labels[:, i], weights)
-    return _loss(omni, batch, unk, _seen(omni, batch, patches)), naming
+    found = hints["finding"](seen).float()
+    there = [
+        parts_of(each, rows, cols, omni.sizes.n_query)
+        for each, (_, rows, cols) in zip(batch.labels, batch.slices, strict=True)
+    ]
+    weights = torch.full((sum(_N_LABEL),), _THERE_SHARE)
+    missed = F.binary_cross_entropy_with_logits(
+        found, torch.cat(there, dim=1), pos_weight=weights, reduction="none"
+    )
+    return {
+        "answer": _loss(omni, batch, unk, seen),
+        "naming": naming,
+        "finding": missed.sum(dim=-1).mean(),
+    }
+
+
+def parts_of(labels: Tensor, rows: int, cols: int, n_query: int) -> Tensor:
+    """What of WHAT and COLOUR is in each part of a square grid over a slice, a query's each.
+
+    Labels of patches [n_batch, rows * cols, 2] -> ones and zeros [n_batch, n_query, n_what + n_colour].
+    """
+    side = math.isqrt(n_query)
+    row, col = (torch.arange(n) * side // n for n in (rows, cols))
+    part = (row[:, None] * side + col[None, :]).flatten()
+    is_there = torch.cat([F.one_hot(labels[..., i], n) for i, n in enumerate(_N_LABEL)], dim=2)
+    counts = torch.zeros(len(labels), n_query, is_there.shape[2], dtype=is_there.dtype)
+    return (counts.index_add(1, part, is_there) > 0).float()
 
 
 def _loss(omni: Omni, batch: Batch, unk: int, media: Tensor | None) -> Tensor:

@@ -102,6 +102,26 @@ def test_questions_in_one_pass_are_answered_as_if_alone(omni: Any) -> None:
     assert together.item() == pytest.approx(sums / counts, rel=1e-5)  # float32
 
 
+def test_what_lies_in_a_query_s_part_is_what_its_patches_show() -> None:
+    import torch
+
+    from demo.network.batch import parts_of
+    from demo.pictures.label import COLOUR, WHAT, label
+
+    labels = torch.zeros(1, 4 * 6, 2, dtype=torch.long)
+    labels[0, 0] = torch.tensor(label("star", "red")[:2])
+    labels[0, 7] = torch.tensor(label("A", "blue")[:2])  # second row, second column
+    labels[0, 23] = torch.tensor(label("ring", "white")[:2])
+    names = [*WHAT, *COLOUR]
+    found = [[names[i] for i in np.flatnonzero(row)] for row in parts_of(labels, 4, 6, 4)[0].numpy()]
+    assert found == [
+        ["", "star", "A", "", "red", "blue"],
+        ["", ""],
+        ["", ""],
+        ["", "ring", "", "white"],
+    ]
+
+
 def test_only_answers_are_learned() -> None:
     from demo.network.batch import talk_batch
 
