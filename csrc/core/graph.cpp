@@ -36,8 +36,8 @@ void Graph::output(const std::string& name, Tensor tensor) {
 
 void Graph::run(Tensor tensor) { ggml_build_forward_expand(cgraph_, tensor); }
 
-Tensor Graph::shared(Tensor source, const std::function<Tensor()>& make) {
-    const auto [entry, is_new] = shared_.try_emplace(source, nullptr);
+Tensor Graph::shared(Tensor source, int form, const std::function<Tensor()>& make) {
+    const auto [entry, is_new] = shared_.try_emplace({source, form}, nullptr);
     if (is_new) entry->second = make();
     return entry->second;
 }

@@ -9,6 +9,7 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "core/weights.h"
@@ -29,8 +30,9 @@ public:
     void output(const std::string& name, Tensor tensor);            // kept until it is read
     void run(Tensor tensor);  // a node wanted for its effect: a cache write
 
-    // A node that several others derive from `source`: made by `make` for the first, given to the rest.
-    Tensor shared(Tensor source, const std::function<Tensor()>& make);
+    // A node that several others derive from `source`, in one of several forms: made by `make` for the first,
+    // given to the rest.
+    Tensor shared(Tensor source, int form, const std::function<Tensor()>& make);
 
     // An object that lives as long as the graph: what a custom operation needs beside its tensors.
     template <class T>
@@ -49,7 +51,7 @@ private:
     bool on_cpu_ = true;
     std::map<std::string, Tensor> inputs_;
     std::map<std::string, Tensor> outputs_;
-    std::map<Tensor, Tensor> shared_;
+    std::map<std::pair<Tensor, int>, Tensor> shared_;
     std::vector<std::shared_ptr<void>> owned_;
 };
 

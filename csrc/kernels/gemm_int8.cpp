@@ -19,7 +19,7 @@ void compute_gemm(ggml_tensor* dst, int, int nth, void* userdata) {
     const ggml_tensor* w = dst->src[0];
     const ggml_tensor* x = dst->src[1];
     const Int8Product product = {.kernels = *node.kernels,
-                                 .format = node.kernels->format(*block_type(w->type)),
+                                 .type = *block_type(w->type),
                                  .w = static_cast<const char*>(w->data),
                                  .w_stride = w->nb[1],
                                  .has_gaps = w->nb[1] != ggml_row_size(w->type, w->ne[0]),
@@ -43,7 +43,7 @@ bool gemm_int8_supports(const ggml_tensor* w, const ggml_tensor* x) {
 Tensor gemm_int8(Graph& g, Tensor w, Tensor x) {
     auto* node = g.own<GemmNode>();
     node->kernels = int8_kernels();
-    Tensor sources[] = {w, int8_rows(g, x)};
+    Tensor sources[] = {w, int8_rows(g, x, *block_type(w->type))};
     return ggml_custom_4d(g.ctx(), GGML_TYPE_F32, w->ne[1], x->ne[1], 1, 1, sources, 2, compute_gemm,
                           GGML_N_TASKS_MAX, node);
 }

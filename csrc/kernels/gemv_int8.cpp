@@ -29,7 +29,7 @@ void compute_gemv(ggml_tensor* dst, int, int nth, void* userdata) {
     const ggml_tensor* w = dst->src[0];
     const int64_t n_in = w->ne[0];
     const int64_t n_out = w->ne[1];
-    const Int8Row x(dst->src[1]->data, n_in);
+    const auto* x = static_cast<const char*>(dst->src[1]->data);
     auto* y = static_cast<float*>(dst->data);
     const int64_t n_piece = std::min(n_out, kPiecesPerThread * nth);
     for (int64_t i = 0; (i = node.share.take(n_piece, nth)) >= 0;) {
@@ -50,7 +50,7 @@ bool gemv_int8_supports(const ggml_tensor* w, const ggml_tensor* x) {
 Tensor gemv_int8(Graph& g, Tensor w, Tensor x) {
     auto* node = g.own<GemvNode>();
     node->dot = dot_function(w->type);
-    Tensor sources[] = {w, int8_rows(g, x)};
+    Tensor sources[] = {w, int8_rows(g, x, *block_type(w->type))};
     return ggml_custom_4d(g.ctx(), GGML_TYPE_F32, w->ne[1], 1, 1, 1, sources, 2, compute_gemv,
                           GGML_N_TASKS_MAX, node);
 }

@@ -46,8 +46,8 @@ struct Avx2 : Avx2Lanes {
         }
     }
 
-    template <int T, int kSub, int kBits>
-    MINICPMO_TARGET static void dot(const uint8_t* q, const int8_t* x, size_t stride,
+    template <int T, int kSub, int kBits, bool kStarts>
+    MINICPMO_TARGET static void dot(const uint8_t* q, const int8_t* x, const int32_t* start, size_t stride,
                                     Ints (&sum)[kGroup][T]) {
         if constexpr (kBits == 8) return dot_signed(q, x, stride, sum);
         constexpr int kWords = kSub / 4;
@@ -74,7 +74,13 @@ struct Avx2 : Avx2Lanes {
 #pragma GCC unroll 2
                 for (int g = 0; g < kGroup; ++g) {
                     const Ints four = _mm256_madd_epi16(pairs[g][t], one);
-                    sum[g][t] = first == 0 ? four : _mm256_add_epi32(sum[g][t], four);
+                    if (first != 0)
+                        sum[g][t] = _mm256_add_epi32(sum[g][t], four);
+                    else if (kStarts)
+                        sum[g][t] =
+                            _mm256_add_epi32(fill(further(start, static_cast<size_t>(t) * stride)), four);
+                    else
+                        sum[g][t] = four;
                 }
             }
         }

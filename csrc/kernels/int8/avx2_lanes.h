@@ -61,6 +61,14 @@ struct Avx2Lanes {
         const __m256 second = _mm256_cmp_ps(v[2], v[3], _CMP_UNORD_Q);
         return _mm256_movemask_ps(_mm256_or_ps(first, second)) == 0;
     }
+    MINICPMO_TARGET static Floats add_to_exponent(Floats a, Ints exponent) {
+        return _mm256_castsi256_ps(_mm256_add_epi32(_mm256_castps_si256(a), exponent));
+    }
+    // Two products of 16 bits for each word.
+    MINICPMO_TARGET static Ints pair_products(Ints a, Ints b) { return _mm256_madd_epi16(a, b); }
+    MINICPMO_TARGET static Ints add_pair_products(Ints sum, Ints a, Ints b) {
+        return _mm256_add_epi32(sum, pair_products(a, b));
+    }
     MINICPMO_TARGET static Ints round(Floats a) { return _mm256_cvtps_epi32(a); }
     MINICPMO_TARGET static Floats to_float(Ints a) { return _mm256_cvtepi32_ps(a); }
     // The lower 16 bits of each word.
@@ -112,13 +120,16 @@ struct Avx2Lanes {
         load_four(rows, offset + 16, words + 4);
     }
 
-    // Four activations, for all rows.
-    MINICPMO_TARGET static Ints fill_four(const int8_t* p) {
+    // Four bytes, for all rows.
+    MINICPMO_TARGET static Ints fill_four(const void* p) {
         int32_t four;
         __builtin_memcpy(&four, p, 4);
         return _mm256_set1_epi32(four);
     }
     MINICPMO_TARGET static Ints load(const uint8_t* p) {
+        return _mm256_load_si256(reinterpret_cast<const __m256i*>(p));
+    }
+    MINICPMO_TARGET static Ints load(const int16_t* p) {
         return _mm256_load_si256(reinterpret_cast<const __m256i*>(p));
     }
 };

@@ -36,7 +36,14 @@ MINICPMO_TARGET_AVX512 inline __m128i scales_and_minima(const uint8_t* packed) {
                          static_cast<int>(scale_high), static_cast<int>(a[0] & low_mask));
 }
 
-MINICPMO_TARGET_AVX512 float dot_q4_k(const char* row, const Int8Row& x, int64_t n_in) {
+// Integers times 2^e, e in the place of the exponents of float32.
+MINICPMO_TARGET_AVX512 inline __m256 shifted(__m256i values, const int32_t* exponents) {
+    const __m256i e = _mm256_srli_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(exponents)), 23);
+    return _mm256_cvtepi32_ps(_mm256_sllv_epi32(values, e));
+}
+
+MINICPMO_TARGET_AVX512 float dot_q4_k(const char* row, const char* activations, int64_t n_in) {
+    const SuperblockRow x(activations, n_in);
     const __m512i nibble = _mm512_set1_epi8(15);
     // A 64-byte load of nibbles holds sub-blocks a and a + 2 (low halves) and a + 1, a + 3 (high halves).
     const __m512i pick[4] = {_mm512_set_epi32(2, 2, 2, 2, 2, 2, 2, 2, 0, 0, 0, 0, 0, 0, 0, 0),
@@ -44,22 +51,20 @@ MINICPMO_TARGET_AVX512 float dot_q4_k(const char* row, const Int8Row& x, int64_t
                              _mm512_set_epi32(6, 6, 6, 6, 6, 6, 6, 6, 4, 4, 4, 4, 4, 4, 4, 4),
                              _mm512_set_epi32(7, 7, 7, 7, 7, 7, 7, 7, 5, 5, 5, 5, 5, 5, 5, 5)};
     __m512 total = _mm512_setzero_ps();
-    __m256 minima = _mm256_setzero_ps();
+    __m128 minima = _mm_setzero_ps();
     const auto* b = reinterpret_cast<const BlockQ4K*>(row);
     for (int64_t block = 0; block < n_in / 256; ++block, ++b) {
         prefetch<2>(b);
         const int8_t* v = x.values + block * 256;
         const __m512i a[4] = {join(v, v + 64), join(v + 32, v + 96), join(v + 128, v + 192),
                               join(v + 160, v + 224)};
-        const __m256 x_scale = _mm256_loadu_ps(x.scales + block * 8);
-        const __m256 x_sum = _mm256_loadu_ps(x.sums32 + block * 8);
         const __m128i packed = scales_and_minima(b->scales);
-        const __m256 d = _mm256_set1_ps(_cvtsh_ss(b->d));
-        const __m256 d_min = _mm256_set1_ps(_cvtsh_ss(b->d_min));
-        const __m256 scale =
-            _mm256_mul_ps(_mm256_mul_ps(d, x_scale), _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(packed)));
-        const __m256 min = _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_srli_si128(packed, 8)));
-        minima = _mm256_fmadd_ps(_mm256_mul_ps(d_min, min), x_sum, minima);
+        const __m256 scale = _mm256_mul_ps(_mm256_set1_ps(_cvtsh_ss(b->d) * x.scales[block]),
+                                           shifted(_mm256_cvtepu8_epi32(packed), x.exponents + block * 8));
+        const __m128i min = _mm_cvtepu8_epi16(_mm_srli_si128(packed, 8));
+        const __m128i x_sum = _mm_loadu_si128(reinterpret_cast<const __m128i*>(x.sums + block * 8));
+        minima = _mm_fmadd_ps(_mm_cvtepi32_ps(_mm_madd_epi16(min, x_sum)),
+                              _mm_set1_ps(_cvtsh_ss(b->d_min) * x.scales[block]), minima);
         const __m512i q0 = _mm512_loadu_si512(b->qs);
         const __m512i q1 = _mm512_loadu_si512(b->qs + 64);
         const __m512i nibbles[4] = {
@@ -72,10 +77,11 @@ MINICPMO_TARGET_AVX512 float dot_q4_k(const char* row, const Int8Row& x, int64_t
             total = _mm512_fmadd_ps(_mm512_cvtepi32_ps(dot), scales, total);
         }
     }
-    return _mm512_reduce_add_ps(total) - _mm512_reduce_add_ps(_mm512_zextps256_ps512(minima));
+    return _mm512_reduce_add_ps(total) - _mm512_reduce_add_ps(_mm512_zextps128_ps512(minima));
 }
 
-MINICPMO_TARGET_AVX512 float dot_q6_k(const char* row, const Int8Row& x, int64_t n_in) {
+MINICPMO_TARGET_AVX512 float dot_q6_k(const char* row, const char* activations, int64_t n_in) {
+    const SuperblockRow x(activations, n_in);
     const __m512i nibble = _mm512_set1_epi8(15);
     const __m512i high_bits = _mm512_set1_epi8(0x30);
     const __m512i two_lanes = _mm512_set_epi32(7, 7, 6, 6, 5, 5, 4, 4, 3, 3, 2, 2, 1, 1, 0, 0);
@@ -85,18 +91,19 @@ MINICPMO_TARGET_AVX512 float dot_q6_k(const char* row, const Int8Row& x, int64_t
     const __m512i left = _mm512_inserti64x4(_mm512_set1_epi16(4), _mm256_set1_epi16(2), 1);
     const __m512i right = _mm512_inserti64x4(_mm512_setzero_si512(), _mm256_set1_epi16(2), 1);
     __m512 total = _mm512_setzero_ps();
-    __m512 offset = _mm512_setzero_ps();
     const auto* b = reinterpret_cast<const BlockQ6K*>(row);
     for (int64_t block = 0; block < n_in / 256; ++block, ++b) {
         prefetch<4>(b);
         const int8_t* v = x.values + block * 256;
-        const __m512 x_scale =
-            _mm512_permutexvar_ps(two_lanes, _mm512_castps256_ps512(_mm256_loadu_ps(x.scales + block * 8)));
+        const __m512i exponents = _mm512_permutexvar_epi32(
+            two_lanes, _mm512_castsi256_si512(
+                           _mm256_loadu_si256(reinterpret_cast<const __m256i*>(x.exponents + block * 8))));
         const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(b->scales));
-        const __m512 w_scale =
-            _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(bytes)), _mm512_set1_ps(_cvtsh_ss(b->d)));
-        offset = _mm512_fmadd_ps(w_scale, _mm512_loadu_ps(x.sums16 + block * 16), offset);
-        const __m512 scale = _mm512_mul_ps(w_scale, x_scale);
+        const __m512i shifted =
+            _mm512_sllv_epi32(_mm512_cvtepi8_epi32(bytes), _mm512_srli_epi32(exponents, 23));
+        const __m512 scale =
+            _mm512_mul_ps(_mm512_cvtepi32_ps(shifted), _mm512_set1_ps(_cvtsh_ss(b->d) * x.scales[block]));
+        total = _mm512_fmadd_ps(_mm512_cvtepi32_ps(_mm512_loadu_si512(x.less32 + block * 16)), scale, total);
 #pragma GCC unroll 2
         for (int half = 0; half < 2; ++half) {
             const __m512i ql = _mm512_loadu_si512(b->ql + 64 * half);
@@ -116,7 +123,7 @@ MINICPMO_TARGET_AVX512 float dot_q6_k(const char* row, const Int8Row& x, int64_t
             }
         }
     }
-    return _mm512_reduce_add_ps(total) - 32.0F * _mm512_reduce_add_ps(offset);
+    return _mm512_reduce_add_ps(total);
 }
 
 // Two blocks, the products of each times its scale. The instruction wants one side unsigned, so 128 is added
@@ -133,7 +140,8 @@ MINICPMO_TARGET_AVX512 inline __m512i half_register(const int8_t* low) {
     return _mm512_zextsi256_si512(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(low)));
 }
 
-MINICPMO_TARGET_AVX512 float dot_q8_0(const char* row, const Int8Row& x, int64_t n_in) {
+MINICPMO_TARGET_AVX512 float dot_q8_0(const char* row, const char* activations, int64_t n_in) {
+    const BlockRow x(activations, n_in);
     __m512 total = _mm512_setzero_ps();
     const auto* b = reinterpret_cast<const BlockQ8_0*>(row);
     const int64_t n_block = n_in / 32;

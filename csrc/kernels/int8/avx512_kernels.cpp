@@ -45,6 +45,21 @@ struct Avx512 {
     MINICPMO_TARGET static bool are_numbers(const Floats (&v)[2]) {
         return _mm512_cmp_ps_mask(v[0], v[1], _CMP_UNORD_Q) == 0;
     }
+    MINICPMO_TARGET static Floats add_to_exponent(Floats a, Ints exponent) {
+        return _mm512_castsi512_ps(_mm512_add_epi32(_mm512_castps_si512(a), exponent));
+    }
+    // Two products of 16 bits for each word.
+    MINICPMO_TARGET static Ints pair_products(Ints a, Ints b) { return _mm512_madd_epi16(a, b); }
+    MINICPMO_TARGET static Ints add_pair_products(Ints sum, Ints a, Ints b) {
+        return _mm512_dpwssd_epi32(sum, a, b);
+    }
+    MINICPMO_TARGET static Ints load(const int16_t* p) { return _mm512_load_si512(p); }
+    // Four bytes, for all rows.
+    MINICPMO_TARGET static Ints fill_four(const void* p) {
+        int32_t four;
+        __builtin_memcpy(&four, p, 4);
+        return _mm512_set1_epi32(four);
+    }
     MINICPMO_TARGET static Ints round(Floats a) { return _mm512_cvtps_epi32(a); }
     MINICPMO_TARGET static Floats to_float(Ints a) { return _mm512_cvtepi32_ps(a); }
     // The lower 16 bits of each word.
@@ -119,20 +134,21 @@ struct Avx512 {
         transpose(words);
     }
 
-    template <int T, int kSub, int kBits>
-    MINICPMO_TARGET static void dot(const uint8_t* q, const int8_t* x, size_t stride,
+    template <int T, int kSub, int kBits, bool kStarts>
+    MINICPMO_TARGET static void dot(const uint8_t* q, const int8_t* x, const int32_t* start, size_t stride,
                                     Ints (&sum)[kGroup][T]) {
 #pragma GCC unroll 8
-        for (int t = 0; t < T; ++t) sum[0][t] = sum[1][t] = _mm512_setzero_si512();
+        for (int t = 0; t < T; ++t) {
+            const size_t at = static_cast<size_t>(t) * stride;
+            sum[0][t] = sum[1][t] = kStarts ? fill(further(start, at)) : _mm512_setzero_si512();
+        }
 #pragma GCC unroll 8
         for (int word = 0; word < kSub / 4; ++word) {
             const Ints w0 = _mm512_load_si512(q + word * 128);
             const Ints w1 = _mm512_load_si512(q + word * 128 + 64);
 #pragma GCC unroll 8
             for (int t = 0; t < T; ++t) {
-                int32_t four;
-                __builtin_memcpy(&four, x + static_cast<size_t>(t) * stride + word * 4, 4);
-                const Ints a = _mm512_set1_epi32(four);
+                const Ints a = fill_four(x + static_cast<size_t>(t) * stride + word * 4);
                 sum[0][t] = _mm512_dpbusd_epi32(sum[0][t], w0, a);
                 sum[1][t] = _mm512_dpbusd_epi32(sum[1][t], w1, a);
             }

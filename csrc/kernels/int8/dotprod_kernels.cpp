@@ -21,12 +21,14 @@ struct Dotprod : NeonLanes {
         }
     }
 
-    template <int T, int kSub, int kBits>
-    static void dot(const uint8_t* q, const int8_t* x, size_t stride, Ints (&sum)[kGroup][T]) {
+    template <int T, int kSub, int kBits, bool kStarts>
+    static void dot(const uint8_t* q, const int8_t* x, const int32_t* start, size_t stride,
+                    Ints (&sum)[kGroup][T]) {
 #pragma GCC unroll 4
         for (int t = 0; t < T; ++t) {
+            const Ints first = fill(kStarts ? further(start, static_cast<size_t>(t) * stride) : 0);
 #pragma GCC unroll 4
-            for (int g = 0; g < kGroup; ++g) sum[g][t] = vdupq_n_s32(0);
+            for (int g = 0; g < kGroup; ++g) sum[g][t] = first;
         }
 #pragma GCC unroll 2
         for (int k = 0; k < kSub; k += 16, q += 256) {

@@ -12,8 +12,9 @@ namespace {
 
 // The instruction multiplies 2 rows of 8 weights with 8 activations of 2 tokens.
 struct I8mm : NeonLanes {
-    template <int T, int kSub, int kBits>
-    static void dot(const uint8_t* q, const int8_t* x, size_t stride, Ints (&sum)[kGroup][T]) {
+    template <int T, int kSub, int kBits, bool kStarts>
+    static void dot(const uint8_t* q, const int8_t* x, const int32_t* start, size_t stride,
+                    Ints (&sum)[kGroup][T]) {
         constexpr int kPairs = (T + 1) / 2;  // of tokens; an odd one is taken twice
         Ints both[2 * kGroup][kPairs];       // [2 rows][2 tokens]
 #pragma GCC unroll 8
@@ -50,6 +51,10 @@ struct I8mm : NeonLanes {
                 const Ints low = both[2 * g][t / 2];
                 const Ints high = both[2 * g + 1][t / 2];
                 sum[g][t] = t % 2 == 0 ? vuzp1q_s32(low, high) : vuzp2q_s32(low, high);
+                if (kStarts) {
+                    const Ints first = fill(further(start, static_cast<size_t>(t) * stride));
+                    sum[g][t] = vaddq_s32(sum[g][t], first);
+                }
             }
         }
     }

@@ -5,7 +5,7 @@
 #include <array>
 
 #include "kernels/cpu_features.h"
-#include "kernels/int8/weight_blocks.h"
+#include "kernels/int8/int8_row.h"
 #include "kernels/int8/weight_panel.h"
 
 namespace minicpmo::kernels {
@@ -17,14 +17,15 @@ using TileFunction = void (*)(const WeightPanel& panel, const Int8Rows& x, int64
 constexpr int kMostTileTokens = 6;
 
 struct PanelFormat {
-    int n_block = 0;  // weights of one block in the file
     // Blocks [begin, begin + n) of all rows of a panel, rows[i] the address of a row's first block.
     void (*unpack)(const char* const* rows, int64_t begin, int64_t n, WeightPanel& panel) = nullptr;
     std::array<TileFunction, kMostTileTokens> tiles = {};  // [t]: of t + 1 rows of x, for t < n_token
 };
 
 // One row of weights by one row of activations.
-using DotFunction = float (*)(const char* row, const Int8Row& x, int64_t n_in);
+using DotFunction = float (*)(const char* row, const char* x, int64_t n_in);
+// x [n_in] to a row of activations.
+using QuantizeFunction = void (*)(const float* x, char* out, int64_t n_in);
 
 struct Int8Kernels {
     int n_row = 0;    // of a panel
@@ -34,7 +35,12 @@ struct Int8Kernels {
     PanelFormat (*format)(BlockType type) = nullptr;
     // Of single rows of x; nullptr for a type that is left to ggml, or itself nullptr for all of them.
     DotFunction (*dot)(BlockType type) = nullptr;
-    void (*quantize_row)(const float* x, char* out, int64_t n_in) = nullptr;
+    QuantizeFunction quantize_blocks = nullptr;       // to a BlockRow
+    QuantizeFunction quantize_superblocks = nullptr;  // to a SuperblockRow
+
+    QuantizeFunction quantize(BlockType weights) const {
+        return block_weights(weights) == kInt8Superblock ? quantize_superblocks : quantize_blocks;
+    }
 };
 
 const Int8Kernels* int8_kernels();         // of isa()

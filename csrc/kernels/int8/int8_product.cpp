@@ -49,13 +49,15 @@ void Int8Product::compute(int64_t i, int n_thread) const {
     // Rows past the end repeat the last one.
     for (int64_t r = 0; r < kernels.n_row; ++r)
         rows[r] = first + static_cast<size_t>(std::min(r, n_row - 1)) * w_stride;
+    const PanelFormat format = kernels.format(type);
+    const int64_t n_block = block_weights(type);
     const bool is_whole = n_row == kernels.n_row;
     if (!is_whole) scratch.part.resize(std::max(scratch.part.size(), static_cast<size_t>(n * kernels.n_row)));
     float* out = is_whole ? y + row : scratch.part.data();
     const int64_t out_stride = is_whole ? n_out : kernels.n_row;
     for (int64_t begin = 0; begin < n_in; begin += kPanelDepth) {
         const int64_t depth = std::min(kPanelDepth, n_in - begin);
-        format.unpack(rows, begin / format.n_block, depth / format.n_block, panel);
+        format.unpack(rows, begin / n_block, depth / n_block, panel);
         for (int64_t t = 0; t < n; t += kernels.n_token) {
             const int64_t n_token = std::min<int64_t>(kernels.n_token, n - t);
             const Int8Rows tokens{x.first + static_cast<size_t>(t) * x.stride, x.stride, n_in};

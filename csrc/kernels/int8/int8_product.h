@@ -10,10 +10,10 @@ namespace minicpmo::kernels {
 
 struct Int8Product {
     const Int8Kernels& kernels;
-    PanelFormat format;  // of w
-    const char* w;       // rows of n_in weights
-    size_t w_stride;     // bytes from row to row
-    bool has_gaps;       // between the rows of w
+    BlockType type;
+    const char* w;    // rows of n_in weights
+    size_t w_stride;  // bytes from row to row
+    bool has_gaps;    // between the rows of w
     int64_t n_in;
     int64_t n_out;
     Int8Rows x;

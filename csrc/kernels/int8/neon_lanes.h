@@ -51,6 +51,16 @@ struct NeonLanes {
         for (int i = 1; i < 8; ++i) all = vandq_u32(all, vceqq_f32(v[i], v[i]));
         return vminvq_u32(all) != 0;
     }
+    static Floats add_to_exponent(Floats a, Ints exponent) {
+        return vreinterpretq_f32_s32(vaddq_s32(vreinterpretq_s32_f32(a), exponent));
+    }
+    // Two products of 16 bits for each word.
+    static Ints pair_products(Ints a, Ints b) {
+        const int16x8_t x = vreinterpretq_s16_s32(a);
+        const int16x8_t y = vreinterpretq_s16_s32(b);
+        return vpaddq_s32(vmull_s16(vget_low_s16(x), vget_low_s16(y)), vmull_high_s16(x, y));
+    }
+    static Ints add_pair_products(Ints sum, Ints a, Ints b) { return vaddq_s32(sum, pair_products(a, b)); }
     static Ints round(Floats a) { return vcvtnq_s32_f32(a); }
     static Floats to_float(Ints a) { return vcvtq_f32_s32(a); }
     // The lower 16 bits of each word.
@@ -90,6 +100,13 @@ struct NeonLanes {
         load_transposed(rows, offset, words);
     }
 
+    // Four bytes, for all rows.
+    static Ints fill_four(const void* p) {
+        int32_t four;
+        __builtin_memcpy(&four, p, 4);
+        return vdupq_n_s32(four);
+    }
+    static Ints load(const int16_t* p) { return vreinterpretq_s32_s16(vld1q_s16(p)); }
     static int8x16_t load(const uint8_t* p) { return vreinterpretq_s8_u8(vld1q_u8(p)); }
 };
 

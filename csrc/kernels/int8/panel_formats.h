@@ -29,8 +29,11 @@ struct PanelPart {
     MINICPMO_TARGET void store_scale(int64_t sub, typename V::Floats scale) const {
         V::store(panel.scale + sub * kRow + first, scale);
     }
-    MINICPMO_TARGET void store_min(int64_t sub, typename V::Floats min) const {
-        V::store(panel.min + sub * kRow + first, min);
+    MINICPMO_TARGET void store_min_pair(int64_t pair, typename V::Ints minima) const {
+        V::store(reinterpret_cast<uint8_t*>(panel.min + (pair * kRow + first) * 2), minima);
+    }
+    MINICPMO_TARGET void store_min_scale(int64_t block, typename V::Floats scale) const {
+        V::store(panel.min_scale + block * kRow + first, scale);
     }
 };
 
@@ -81,14 +84,19 @@ MINICPMO_TARGET inline void unpack_k_scales(const PanelPart<V>& part, size_t off
     const Ints b = words[2];
     const Ints c = words[3];
     const Ints six = V::fill(0x3f3f3f3f);
-    const Ints two = V::fill(0x30303030);
+    const Ints top = V::fill(0x30303030);
     const Ints scales[2] = {V::bit_and(a, six),
-                            V::bit_or(low_nibbles<V>(c), V::bit_and(V::shift_right(a, 2), two))};
+                            V::bit_or(low_nibbles<V>(c), V::bit_and(V::shift_right(a, 2), top))};
     const Ints minima[2] = {V::bit_and(b, six),
-                            V::bit_or(high_nibbles<V>(c), V::bit_and(V::shift_right(b, 2), two))};
-    for (unsigned sub = 0; sub < 8; ++sub) {
-        part.store_scale(block * 8 + sub, V::mul(low_half<V>(d), unsigned_byte<V>(scales[sub / 4], sub % 4)));
-        part.store_min(block * 8 + sub, V::mul(high_half<V>(d), unsigned_byte<V>(minima[sub / 4], sub % 4)));
+                            V::bit_or(high_nibbles<V>(c), V::bit_and(V::shift_right(b, 2), top))};
+    const typename V::Floats scale = low_half<V>(d);
+    for (unsigned sub = 0; sub < 8; ++sub)
+        part.store_scale(block * 8 + sub, V::mul(scale, unsigned_byte<V>(scales[sub / 4], sub % 4)));
+    part.store_min_scale(block, high_half<V>(d));
+    for (unsigned pair = 0; pair < 4; ++pair) {  // two bytes as two words of 16 bits
+        const Ints two = V::shift_right(minima[pair / 2], 16 * (pair % 2));
+        const Ints second = V::shift_left(V::bit_and(two, V::fill(0xff00)), 8);
+        part.store_min_pair(block * 4 + pair, V::bit_or(V::bit_and(two, V::fill(0xff)), second));
     }
 }
 
@@ -147,11 +155,8 @@ MINICPMO_TARGET void unpack_q6_k(const PanelPart<V>& part, int64_t begin, int64_
         const typename V::Floats d = high_half<V>(V::gather_word(part.rows, offset + 206));
         Ints scales[4];
         V::load_four(part.rows, offset + 192, scales);
-        for (unsigned sub = 0; sub < 16; ++sub) {
-            const typename V::Floats s = V::mul(d, signed_byte<V>(scales[sub / 4], sub % 4));
-            part.store_scale(block * 16 + sub, s);
-            part.store_min(block * 16 + sub, V::mul(s, V::fill(32.0F)));
-        }
+        for (unsigned sub = 0; sub < 16; ++sub)
+            part.store_scale(block * 16 + sub, V::mul(d, signed_byte<V>(scales[sub / 4], sub % 4)));
         Ints high[16];
         load_words<V, 16>(part.rows, offset + 128, high);
         for (int half = 0; half < 2; ++half) {
@@ -174,26 +179,22 @@ MINICPMO_TARGET void unpack_q6_k(const PanelPart<V>& part, int64_t begin, int64_
     }
 }
 
-// Formats of 32 weights with one scale: `offset` is what makes them unsigned.
+// Formats of 32 weights with one scale.
 template <class V>
-MINICPMO_TARGET inline void unpack_simple_scale(const PanelPart<V>& part, size_t at, int64_t block,
-                                                float offset) {
-    const typename V::Floats d = low_half<V>(V::gather_word(part.rows, at));
-    part.store_scale(block, d);
-    part.store_min(block, V::mul(d, V::fill(offset)));
+MINICPMO_TARGET inline void unpack_simple_scale(const PanelPart<V>& part, size_t at, int64_t block) {
+    part.store_scale(block, low_half<V>(V::gather_word(part.rows, at)));
 }
 
 template <class V>
 MINICPMO_TARGET void unpack_q8_0(const PanelPart<V>& part, int64_t begin, int64_t n) {
     using Ints = typename V::Ints;
-    constexpr float kOffset = V::kSignedBytes ? 0.0F : 128.0F;
     const Ints top_bit = V::fill(V::kSignedBytes ? 0 : static_cast<int32_t>(0x80808080));
     constexpr int64_t kBlocks = V::kLane == 16 ? 2 : 1;  // that fill what a transposition loads
     for (int64_t block = 0; block < n; block += kBlocks) {
         const size_t at = static_cast<size_t>(begin + block) * sizeof(BlockQ8_0);
         const bool has_second = kBlocks == 2 && block + 1 < n;
-        unpack_simple_scale(part, at, block, kOffset);
-        if (has_second) unpack_simple_scale(part, at + sizeof(BlockQ8_0), block + 1, kOffset);
+        unpack_simple_scale(part, at, block);
+        if (has_second) unpack_simple_scale(part, at + sizeof(BlockQ8_0), block + 1);
         Ints words[kLoaded<V, 8>];
         if constexpr (kBlocks == 2) {
             // An odd block by itself is read twice, and half of that is not stored.
@@ -210,7 +211,7 @@ template <class V>
 MINICPMO_TARGET void unpack_q4_0(const PanelPart<V>& part, int64_t begin, int64_t n) {
     for (int64_t block = 0; block < n; ++block) {
         const size_t at = static_cast<size_t>(begin + block) * sizeof(BlockQ4_0);
-        unpack_simple_scale(part, at, block, 8.0F);
+        unpack_simple_scale(part, at, block);
         typename V::Ints words[4];
         V::load_four(part.rows, at + 2, words);
         for (int i = 0; i < 4; ++i) {

@@ -14,11 +14,14 @@ struct VnniLanes : Avx2Lanes {
     static constexpr int kToken = 6;
     static constexpr bool kSignedBytes = false;
 
-    template <int T, int kSub, int kBits>
-    MINICPMO_TARGET static void dot(const uint8_t* q, const int8_t* x, size_t stride,
+    template <int T, int kSub, int kBits, bool kStarts>
+    MINICPMO_TARGET static void dot(const uint8_t* q, const int8_t* x, const int32_t* start, size_t stride,
                                     Ints (&sum)[kGroup][T]) {
 #pragma GCC unroll 8
-        for (int t = 0; t < T; ++t) sum[0][t] = sum[1][t] = _mm256_setzero_si256();
+        for (int t = 0; t < T; ++t) {
+            const size_t at = static_cast<size_t>(t) * stride;
+            sum[0][t] = sum[1][t] = kStarts ? fill(further(start, at)) : _mm256_setzero_si256();
+        }
 #pragma GCC unroll 8
         for (int word = 0; word < kSub / 4; ++word) {
             const Ints w0 = load(q + word * 64);

@@ -8,6 +8,10 @@ namespace minicpmo::kernels {
 
 enum class BlockType { q4_k, q5_k, q6_k, q8_0, q4_0 };
 
+constexpr int block_weights(BlockType type) {
+    return type == BlockType::q8_0 || type == BlockType::q4_0 ? 32 : 256;
+}
+
 struct BlockQ4K {        // 256 weights in 8 sub-blocks of 32
     uint16_t d, d_min;   // float16
     uint8_t scales[12];  // 8 six-bit scales and 8 six-bit minima

@@ -13,10 +13,11 @@
 #include "kernels/evex_vnni.h"
 
 using namespace minicpmo;
+using kernels::BlockRow;
 using kernels::BlockType;
 using kernels::Int8Kernels;
-using kernels::Int8Row;
 using kernels::Isa;
+using kernels::SuperblockRow;
 
 namespace {
 
@@ -43,16 +44,12 @@ std::vector<Named> all_kernels() {
 constexpr BlockType kTypes[] = {BlockType::q4_k, BlockType::q5_k, BlockType::q6_k, BlockType::q8_0,
                                 BlockType::q4_0};
 
-struct Block {
-    int64_t n_weight;
-    size_t n_byte;
-};
-Block block_of(BlockType type) {
-    if (type == BlockType::q4_k) return {256, sizeof(kernels::BlockQ4K)};
-    if (type == BlockType::q5_k) return {256, sizeof(kernels::BlockQ5K)};
-    if (type == BlockType::q6_k) return {256, sizeof(kernels::BlockQ6K)};
-    if (type == BlockType::q8_0) return {32, sizeof(kernels::BlockQ8_0)};
-    return {32, sizeof(kernels::BlockQ4_0)};
+size_t block_bytes(BlockType type) {
+    if (type == BlockType::q4_k) return sizeof(kernels::BlockQ4K);
+    if (type == BlockType::q5_k) return sizeof(kernels::BlockQ5K);
+    if (type == BlockType::q6_k) return sizeof(kernels::BlockQ6K);
+    if (type == BlockType::q8_0) return sizeof(kernels::BlockQ8_0);
+    return sizeof(kernels::BlockQ4_0);
 }
 
 double half_value(uint16_t bits) {  // normal numbers only
@@ -69,15 +66,15 @@ std::vector<size_t> scales_of(BlockType type) {
 
 // Bytes by chance or all `fill`, with scales near 0.05 of either sign.
 std::vector<char> weights(BlockType type, int64_t n_weight, uint64_t seed, int fill) {
-    const Block block = block_of(type);
-    const auto n_block = static_cast<size_t>(n_weight / block.n_weight);
-    std::vector<char> bytes(n_block * block.n_byte);
+    const size_t n_byte = block_bytes(type);
+    const auto n_block = static_cast<size_t>(n_weight / block_weights(type));
+    std::vector<char> bytes(n_block * n_byte);
     Rng rng{seed, 0};
     for (char& b : bytes) b = static_cast<char>(fill >= 0 ? fill : static_cast<int>(rng.next() & 255));
     for (size_t i = 0; i < n_block; ++i) {
         for (const size_t at : scales_of(type)) {
             const auto d = static_cast<uint16_t>(0x2a00 | (rng.next() & 0x81ff));
-            std::memcpy(bytes.data() + i * block.n_byte + at, &d, 2);
+            std::memcpy(bytes.data() + i * n_byte + at, &d, 2);
         }
     }
     return bytes;
@@ -129,16 +126,24 @@ struct Activations {
     std::vector<double> values;  // what the rows stand for
 };
 
-Activations quantized(const Int8Kernels& k, const std::vector<float>& x, int64_t n_in) {
-    Activations a = {Int8Row::n_byte(n_in), {}, {}};
+// The step of value i of a row.
+double step_of(BlockType weights, const char* row, int64_t n_in, int64_t i) {
+    if (block_weights(weights) == 32) return BlockRow(row, n_in).scales[i / 32];
+    const SuperblockRow parts(row, n_in);
+    return std::ldexp(parts.scales[i / 256], parts.exponents[i / 32] >> 23);
+}
+
+Activations quantized(const Int8Kernels& k, BlockType weights, const std::vector<float>& x, int64_t n_in) {
+    Activations a = {kernels::int8_row_bytes(weights, n_in), {}, {}};
     const size_t n = x.size() / static_cast<size_t>(n_in);
     a.rows.resize(n * a.stride);
     for (size_t t = 0; t < n; ++t) {
         char* row = a.rows.data() + t * a.stride;
-        k.quantize_row(x.data() + t * static_cast<size_t>(n_in), row, n_in);
-        const Int8Row parts(row, n_in);
-        for (int64_t i = 0; i < n_in; ++i)
-            a.values.push_back(static_cast<double>(parts.values[i]) * parts.scales[i / 32]);
+        k.quantize(weights)(x.data() + t * static_cast<size_t>(n_in), row, n_in);
+        for (int64_t i = 0; i < n_in; ++i) {
+            const int value = reinterpret_cast<const int8_t*>(row)[i];
+            a.values.push_back(value * step_of(weights, row, n_in, i));
+        }
     }
     return a;
 }
@@ -153,17 +158,17 @@ std::vector<float> random_values(int64_t n, uint64_t seed) {
 // The largest error of all products, relative to the sizes of what was added up, against double arithmetic on
 // the same rounded weights and activations.
 double largest_error(const Int8Kernels& k, const Problem& p, const std::vector<float>& x) {
-    const Block block = block_of(p.type);
-    const size_t row_bytes = static_cast<size_t>(p.n_in / block.n_weight) * block.n_byte;
+    const int64_t n_block = block_weights(p.type);
+    const size_t row_bytes = static_cast<size_t>(p.n_in / n_block) * block_bytes(p.type);
     const size_t stride = row_bytes + p.row_gap;
     const std::vector<char> packed = weights(p.type, p.n_in * p.n_out, 1, p.fill);
     std::vector<char> w(stride * static_cast<size_t>(p.n_out));
     for (size_t row = 0; row < static_cast<size_t>(p.n_out); ++row)
         std::copy_n(packed.data() + row * row_bytes, row_bytes, w.data() + row * stride);
-    const Activations a = quantized(k, x, p.n_in);
+    const Activations a = quantized(k, p.type, x, p.n_in);
     std::vector<float> y(static_cast<size_t>(p.n * p.n_out), 1e30F);
     const kernels::Int8Product product = {.kernels = k,
-                                          .format = k.format(p.type),
+                                          .type = p.type,
                                           .w = w.data(),
                                           .w_stride = stride,
                                           .has_gaps = p.row_gap != 0,
@@ -179,8 +184,8 @@ double largest_error(const Int8Kernels& k, const Problem& p, const std::vector<f
         const char* first = w.data() + static_cast<size_t>(row) * stride;
         std::vector<double> values;
         for (int64_t i = 0; i < p.n_in; ++i)
-            values.push_back(weight(p.type, first + static_cast<size_t>(i / block.n_weight) * block.n_byte,
-                                    static_cast<int>(i % block.n_weight)));
+            values.push_back(weight(p.type, first + static_cast<size_t>(i / n_block) * block_bytes(p.type),
+                                    static_cast<int>(i % n_block)));
         for (int64_t t = 0; t < p.n; ++t) {
             double sum = 0;
             double size = 0;
@@ -263,21 +268,53 @@ TEST_CASE("activations are rounded to the nearest of 255 steps, and their sums a
     x[70] = -3.0F;  // the largest of its block is negative
     for (const auto& [name, k] : all_kernels()) {
         CAPTURE(name);
-        const Activations a = quantized(k, x, n_in);
-        const Int8Row row(a.rows.data(), n_in);
+        const Activations a = quantized(k, BlockType::q8_0, x, n_in);
+        const BlockRow row(a.rows.data(), n_in);
         CHECK(row.values[70] == -127);
         for (int64_t i = 0; i < n_in; ++i) {
             const double error = std::abs(a.values[static_cast<size_t>(i)] - x[static_cast<size_t>(i)]);
             CHECK(error <= 0.50001 * row.scales[i / 32]);
         }
+        for (int64_t block = 0; block < n_in / 32; ++block) {
+            int sum = 0;
+            for (int64_t i = 0; i < 32; ++i) sum += row.values[block * 32 + i];
+            CHECK(row.less8[block] == -8 * sum);
+            CHECK(row.less128[block] == -128 * sum);
+        }
+    }
+}
+
+TEST_CASE("a step of activations for 256 weights fits its 32 values, down to an eighth of the largest") {
+    constexpr int64_t n_in = 768;
+    std::vector<float> x = random_values(n_in, 5);
+    std::fill_n(x.begin() + 256, 256, 0.0F);
+    // One part for each exponent, an eighth of the largest of all and a size far below it.
+    const float sizes[] = {8.0F, -4.1F, 4.0F, 2.1F, -2.0F, 1.1F, 1.0F, 1e-4F};
+    for (size_t part = 0; part < 8; ++part) {
+        for (size_t i = 0; i < 32; ++i) x[512 + part * 32 + i] = sizes[part] * (i == 7 ? 1.0F : 0.3F);
+    }
+    const int exponents[] = {3, 3, 2, 2, 1, 1, 0, 0};
+    for (const auto& [name, k] : all_kernels()) {
+        CAPTURE(name);
+        const Activations a = quantized(k, BlockType::q4_k, x, n_in);
+        const SuperblockRow row(a.rows.data(), n_in);
+        CHECK(row.scales[1] == 0.0F);
+        CHECK(row.scales[2] == 8.0F / 1016.0F);
+        CHECK(row.values[512 + 7] == 127);
+        CHECK(row.values[512 + 32 + 7] == -65);
+        for (int64_t part = 0; part < 8; ++part) CHECK(row.exponents[16 + part] == exponents[part] << 23);
+        for (int64_t i = 0; i < n_in; ++i) {
+            const double error = std::abs(a.values[static_cast<size_t>(i)] - x[static_cast<size_t>(i)]);
+            CHECK(error <= 0.50001 * step_of(BlockType::q4_k, a.rows.data(), n_in, i));
+        }
         for (int64_t block = 0; block < n_in / 16; ++block) {
             int sum = 0;
             for (int64_t i = 0; i < 16; ++i) sum += row.values[block * 16 + i];
-            CHECK(row.sums16[block] == row.scales[block / 2] * static_cast<float>(sum));
-            if (block % 2 == 0)
+            CHECK(row.less32[block] == -32 * sum);
+            if (block % 2 == 0) {
                 for (int64_t i = 16; i < 32; ++i) sum += row.values[block * 16 + i];
-            if (block % 2 == 0)
-                CHECK(row.sums32[block / 2] == row.scales[block / 2] * static_cast<float>(sum));
+                CHECK(row.sums[block / 2] == sum << (row.exponents[block / 2] >> 23));
+            }
         }
     }
 }
@@ -286,14 +323,25 @@ TEST_CASE("a value that is no number takes its block along, and an infinite one 
     for (const auto& [name, k] : all_kernels()) {
         CAPTURE(name);
         for (const float bad : {std::numeric_limits<float>::quiet_NaN(), INFINITY, -INFINITY}) {
-            for (size_t at = 0; at < 32; ++at) {
-                std::vector<float> x(64, 0.5F);
+            for (size_t at = 0; at < 256; ++at) {
+                std::vector<float> x(512, 0.5F);
                 x[at] = bad;
-                const Activations a = quantized(k, x, 64);
-                const Int8Row row(a.rows.data(), 64);
-                CHECK(!std::isfinite(row.scales[0]));
-                CHECK(row.scales[1] == 0.5F / 127.0F);
-                for (int64_t i = 0; i < 64; ++i) CHECK(row.values[i] >= -127);
+                const Activations a = quantized(k, BlockType::q8_0, x, 512);
+                const BlockRow row(a.rows.data(), 512);
+                for (int64_t block = 0; block < 16; ++block) {
+                    if (block == static_cast<int64_t>(at) / 32)
+                        CHECK(!std::isfinite(row.scales[block]));
+                    else
+                        CHECK(row.scales[block] == 0.5F / 127.0F);
+                }
+                const Activations b = quantized(k, BlockType::q4_k, x, 512);
+                const SuperblockRow super(b.rows.data(), 512);
+                CHECK(!std::isfinite(super.scales[0]));
+                CHECK(super.scales[1] == 0.5F / 1016.0F);
+                for (int64_t i = 0; i < 512; ++i) {
+                    CHECK(row.values[i] >= -127);
+                    CHECK(super.values[i] >= -127);
+                }
             }
         }
     }
