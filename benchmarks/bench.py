@@ -19,6 +19,7 @@ from types import TracebackType
 from typing import Any
 
 import report
+import saving_figures
 import speech_figures
 from gguf import GGUFReader
 from minicpmo_cpp import MiniCPMOError, Model
@@ -50,6 +51,7 @@ class Contender:
     settings: dict[str, Any]
     has_vision: bool
     has_audio: bool = False
+    saves: bool = False  # whether it has the figures of what need not be computed, and of many slices
     samples: dict[str, list[float]] = field(default_factory=dict)
     chunks: list[list[float]] = field(default_factory=list)  # per round the seconds of each chunk of sound
     version: str = ""
@@ -110,7 +112,9 @@ class Child:
         self._errors.close()
 
 
-def measure(contender: Contender, prompts: list[int], n_decode: int, hearing: AudioWork | None) -> None:
+def measure(
+    contender: Contender, prompts: list[int], n_decode: int, n_draft: int, hearing: AudioWork | None
+) -> None:
     """One round in a fresh process: every figure once, each after a warm-up."""
     with Child(contender.python, contender.script) as child:
         loaded = child("load", **contender.settings)
@@ -119,11 +123,18 @@ def measure(contender: Contender, prompts: list[int], n_decode: int, hearing: Au
         if contender.has_vision:
             child("vision")
             contender.add("vision", child("vision")["s"])
+            if contender.saves:
+                contender.add("vision ten slices", child("slices")["s"])
         child("prefill", n_token=max(prompts))
         for n_token in sorted(prompts, reverse=True):
             contender.add(f"prefill {n_token}", n_token / child("prefill", n_token=n_token)["s"])
         contender.add("decode", n_decode / child("decode", n_token=n_decode)["s"])
+        if contender.has_vision:
+            child("first_token")
+            contender.add("first token", child("first_token")["s"])
         contender.add("memory", child("memory")["peak_bytes"])
+        if contender.saves:  # no peer keeps what it knows
+            saving_figures.measure(child, contender.add, has_vision=contender.has_vision, n_draft=n_draft)
         if contender.has_audio and hearing is not None:  # last: no peer hears, others stand side by side
             measure_audio(contender, child, hearing)
 
@@ -199,7 +210,7 @@ def warm(paths: list[Path]) -> None:
 def contenders(arguments: argparse.Namespace, n_ctx: int, file: dict[str, Any]) -> list[Contender]:
     common = {"n_threads": arguments.threads, "n_ctx": n_ctx}
     model = {"model": str(arguments.model), **common}
-    found = [Contender("ours", sys.executable, "ours.py", model, file["has_vision"], file["has_audio"])]
+    found = [Contender("ours", sys.executable, "ours.py", model, file["has_vision"], file["has_audio"], True)]
     if arguments.peer is None:
         return found
     mmproj = None if arguments.mmproj is None else str(arguments.mmproj)
@@ -221,6 +232,9 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=0, help="0: all processors this process may use")
     parser.add_argument("--prompt", type=int, nargs="+", default=[128, 512], help="tokens of the prompts")
     parser.add_argument("--decode", type=int, default=32, help="tokens to decode")
+    parser.add_argument(
+        "--draft", type=int, default=8, help="tokens to guess at a time where an answer copies; 0: none"
+    )
     parser.add_argument("--repeat", type=int, default=5, help="rounds, each in fresh processes")
     parser.add_argument("--speech-only", action="store_true", help="the figures of speaking alone")
     parser.add_argument("--json", type=Path, metavar="FILE", help="where everything measured is written")
@@ -231,6 +245,8 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         parser.error("--llm and --mmproj go with --peer")
     if parsed.peer is not None and parsed.speech_only:
         parser.error("no peer speaks: --speech-only goes without --peer")
+    if not 0 <= parsed.draft <= 64:
+        parser.error("expected --draft of 0 to 64")
     if min(parsed.prompt) < 16 or parsed.decode < 1 or parsed.repeat < 1 or parsed.threads < 0:
         parser.error("expected prompts of at least 16 tokens, --decode and --repeat of at least 1")
     for path in (parsed.model, parsed.llm, parsed.mmproj):
@@ -265,14 +281,19 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
             products.append(measure_sgemm(arguments.threads))
         for contender in found if not arguments.speech_only else ():
             say(f"round {number} of {arguments.repeat}: {contender.name}")
-            measure(contender, arguments.prompt, arguments.decode, work.audio)
+            measure(contender, arguments.prompt, arguments.decode, arguments.draft, work.audio)
         if work.speech is not None:
             say(f"round {number} of {arguments.repeat}: speech")
             measure_speech(found[0], arguments.model, arguments.threads, work.speech, file["can_clone"])
     return {
         "machine": machine,
         "files": files,
-        "settings": {"prompt": arguments.prompt, "decode": arguments.decode, "repeat": arguments.repeat},
+        "settings": {
+            "prompt": arguments.prompt,
+            "decode": arguments.decode,
+            "draft": arguments.draft,
+            "repeat": arguments.repeat,
+        },
         "bandwidth_bytes_per_s": bandwidth,
         "sgemm_flop_per_s": products,
         "decoder_bytes": {"ours": file["decoder_bytes"]}

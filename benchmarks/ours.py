@@ -6,8 +6,9 @@ from time import perf_counter
 from typing import Any
 
 from minicpmo_cpp import Model, __version__
+from minicpmo_cpp.bench.saving import Saving
 from minicpmo_cpp.bench.understanding import Understanding
-from protocol import SIDE, serve
+from protocol import N_SLICE, N_TEXT, SIDE, WIDE, serve
 
 
 class Ours:
@@ -17,10 +18,23 @@ class Ours:
         opened.session(n_ctx=n_ctx).close()
         seconds = perf_counter() - begin
         self._subject = Understanding(opened, n_ctx)
+        self._saving = Saving(opened)
         return {"s": seconds, "version": __version__}
 
     def vision(self) -> dict[str, Any]:
         return {"s": self._subject.vision(SIDE)}
+
+    def slices(self) -> dict[str, Any]:
+        return {"s": self._subject.vision(WIDE, N_SLICE)}
+
+    def first_token(self) -> dict[str, Any]:
+        return {"s": self._subject.first_token(SIDE, N_TEXT)}
+
+    def turns(self) -> dict[str, Any]:
+        return self._saving.turns(SIDE)
+
+    def copy(self, *, n_token: int, n_draft: int) -> dict[str, Any]:
+        return self._saving.copy(n_token, n_draft)
 
     def hear_chunks(self, *, n_sample: int, n_warm: int, n_chunk: int) -> dict[str, Any]:
         return {"s": self._subject.hear_chunks(n_sample, n_warm, n_chunk)}

@@ -9,7 +9,7 @@ from typing import Any
 import llama_cpp
 import numpy as np
 from llama_cpp import mtmd_cpp
-from protocol import SEED, SIDE, serve
+from protocol import N_TEXT, SEED, SIDE, serve
 
 MARKER = b"<__media__>"
 IMAGE = 1  # MTMD_INPUT_CHUNK_TYPE_IMAGE
@@ -25,6 +25,7 @@ class Peer:
     def load(
         self, *, llm: str, mmproj: str | None, n_threads: int, n_ctx: int, use_extra_bufts: bool
     ) -> dict[str, Any]:
+        self._n_ctx = n_ctx
         begin = perf_counter()
         params = llama_cpp.llama_model_default_params()
         params.use_extra_bufts = use_extra_bufts
@@ -42,16 +43,9 @@ class Peer:
 
     def vision(self) -> dict[str, Any]:
         """From pixels to the embeddings that the language model reads."""
-        pixels = self._random.integers(0, 256, (SIDE, SIDE, 3), dtype=np.uint8)
-        data = pixels.ctypes.data_as(ctypes.POINTER(ctypes.c_uint8))
-        text = mtmd_cpp.mtmd_input_text(text=MARKER, add_special=False, parse_special=True)
-        if hasattr(text, "text_len"):
-            text.text_len = len(MARKER)
+        pixels = self._pixels()
         begin = perf_counter()
-        bitmap = mtmd_cpp.mtmd_bitmap_init(SIDE, SIDE, data)
-        bitmaps = (mtmd_cpp.mtmd_bitmap_p_ctypes * 1)(bitmap)
-        chunks = mtmd_cpp.mtmd_input_chunks_init()
-        failed = mtmd_cpp.mtmd_tokenize(self._mtmd, chunks, ctypes.byref(text), bitmaps, 1)
+        chunks, failed = self._tokenized(pixels, MARKER)
         n_image = 0
         for i in range(0 if failed else mtmd_cpp.mtmd_input_chunks_size(chunks)):
             chunk = mtmd_cpp.mtmd_input_chunks_get(chunks, i)
@@ -60,10 +54,45 @@ class Peer:
                 n_image += 1
         seconds = perf_counter() - begin
         mtmd_cpp.mtmd_input_chunks_free(chunks)
-        mtmd_cpp.mtmd_bitmap_free(bitmap)
         if failed or n_image != 1:
             raise RuntimeError(f"[bench] expected one encoded slice, got {n_image} (status {failed})")
         return {"s": seconds}
+
+    def first_token(self) -> dict[str, Any]:
+        """From a picture of one slice and so many tokens of text to the first of the answer."""
+        pixels = self._pixels()
+        digits = "".join(str(n) for n in self._random.integers(0, 10, N_TEXT))  # a token each
+        llama_cpp.llama_memory_clear(self._memory, True)
+        begin = perf_counter()
+        chunks, failed = self._tokenized(pixels, MARKER + digits.encode())
+        n_past = llama_cpp.llama_pos(0)
+        failed = failed or mtmd_cpp.mtmd_helper_eval_chunks(
+            self._mtmd, self._context, chunks, 0, 0, self._n_ctx, True, ctypes.byref(n_past)
+        )
+        if not failed:
+            logits = llama_cpp.llama_get_logits_ith(self._context, -1)
+            np.argmax(np.ctypeslib.as_array(logits, (self._n_vocab,)))
+        seconds = perf_counter() - begin
+        mtmd_cpp.mtmd_input_chunks_free(chunks)
+        if failed:
+            raise RuntimeError(f"[bench] expected a prompt that is read, got status {failed}")
+        return {"s": seconds, "n_prompt": n_past.value}
+
+    def _pixels(self) -> Any:
+        return self._random.integers(0, 256, (SIDE, SIDE, 3), dtype=np.uint8)
+
+    def _tokenized(self, pixels: Any, prompt: bytes) -> tuple[Any, int]:
+        """The prompt's chunks, which the caller frees, and what mtmd_tokenize returned."""
+        data = pixels.ctypes.data_as(ctypes.POINTER(ctypes.c_uint8))
+        text = mtmd_cpp.mtmd_input_text(text=prompt, add_special=False, parse_special=True)
+        if hasattr(text, "text_len"):
+            text.text_len = len(prompt)
+        bitmap = mtmd_cpp.mtmd_bitmap_init(SIDE, SIDE, data)
+        bitmaps = (mtmd_cpp.mtmd_bitmap_p_ctypes * 1)(bitmap)
+        chunks = mtmd_cpp.mtmd_input_chunks_init()
+        failed = mtmd_cpp.mtmd_tokenize(self._mtmd, chunks, ctypes.byref(text), bitmaps, 1)
+        mtmd_cpp.mtmd_bitmap_free(bitmap)
+        return chunks, failed
 
     def prefill(self, *, n_token: int) -> dict[str, Any]:
         """So many tokens into an empty context, up to the first logits."""

@@ -13,6 +13,8 @@ from typing import Any
 from memory import peak_bytes
 
 SIDE = 448  # pixels: a picture of one slice
+WIDE, N_SLICE = 1344, 10  # and one of nine beside the overview
+N_TEXT = 32  # tokens asked about a picture
 SEED = 1
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from statistics import median
 from typing import Any
 
+import saving_figures
 import speech_figures
 
 RATE, COST = "rate", "cost"  # more is better, less is better
@@ -27,7 +28,9 @@ def summarise(results: dict[str, Any]) -> dict[str, Any]:
     bandwidth = max(results["bandwidth_bytes_per_s"])
     figures: dict[str, Any] = {}
     prompts = [f"prefill {n_token}" for n_token in results["settings"]["prompt"]]
-    for figure in ("load", "vision", *prompts, "decode", "memory", *AUDIO, *speech_figures.FIGURES):
+    seen = ("vision", "vision ten slices")
+    read = (*prompts, "decode", "first token", "memory", *saving_figures.FIGURES)
+    for figure in ("load", *seen, *read, *AUDIO, *speech_figures.FIGURES):
         if figure not in ours["samples"]:
             continue
         samples = ours["samples"][figure]
@@ -135,6 +138,8 @@ def _cell(samples: list[float], scale: float) -> str:
 def _unit(figure: str) -> tuple[str, float]:
     if figure.startswith("memory"):
         return "GB", 1e-9
+    if "tokens" in figure:
+        return "tokens", 1.0
     if figure.endswith("rate"):
         return "GFLOP/s", 1e-9
     if figure.startswith("audio chunk"):

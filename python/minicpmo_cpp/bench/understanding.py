@@ -24,14 +24,14 @@ class Understanding:
         self._session.prefill("1")
         self._n_frame = self._session.n_past - 1  # tokens around the text of a message
 
-    def vision(self, side: int) -> float:
-        """From pixels of a square to the embeddings of one slice that the language model reads."""
+    def vision(self, side: int, n_slice: int = 1) -> float:
+        """From pixels of a square to the embeddings that the language model reads, n_slice times as many."""
         pixels = _picture(side)
         begin = perf_counter()
-        embeddings = self._model.encode_image(pixels, max_slice_nums=1)
+        embeddings = self._model.encode_image(pixels, max_slice_nums=max(1, n_slice - 1))
         seconds = perf_counter() - begin
-        if len(embeddings) != 1:
-            raise RuntimeError(f"[bench] expected one slice, got {len(embeddings)}")
+        if len(embeddings) != n_slice:
+            raise RuntimeError(f"[bench] expected {n_slice} slices, got {len(embeddings)}")
         return seconds
 
     def hear_chunks(self, n_sample: int, n_warm: int, n_chunk: int) -> list[float]:
