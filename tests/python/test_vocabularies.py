@@ -34,5 +34,5 @@ def test_every_vector_is_equal(name: str) -> None:
 
 @needs_vocabularies
 def test_other_vocabularies_are_refused_by_name() -> None:
-    with pytest.raises(UnsupportedModelError, match=r"tokenizer\.ggml\.pre qwen2, got"):
+    with pytest.raises(UnsupportedModelError, match=r"tokenizer\.ggml\.pre qwen2 or llama-bpe, got"):
         _core.Tokenizer.from_gguf(str(Path(FOLDER or "", "ggml-vocab-starcoder.gguf")))
