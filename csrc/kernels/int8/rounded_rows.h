@@ -22,7 +22,7 @@ struct Values {
 #pragma GCC unroll 8
         for (int i = 0; i < kRegisters; ++i) v[i] = V::load(x + i * V::kLane);
     }
-    // The largest size, which may pass over what is no number.
+    // The largest size; any of the sizes where not all are numbers.
     MINICPMO_TARGET float largest() const {
         typename V::Floats sizes = V::abs(v[0]);
 #pragma GCC unroll 8
@@ -59,10 +59,11 @@ MINICPMO_TARGET void quantize_blocks(const float* x, char* out, int64_t n_in) {
     auto* less128 = const_cast<int32_t*>(row.less128);
     for (int64_t block = 0; block < n_in / kInt8Block; ++block) {
         const Values<V> v(x + block * kInt8Block);
+        const bool are_numbers = V::are_numbers(v.v);
         const float largest = v.largest();
-        scales[block] = V::are_numbers(v.v) ? largest / 127.0F : kNoNumber;
-        const auto sums =
-            v.store(values + block * kInt8Block, largest > kLeastSize ? 127.0F / largest : 0.0F);
+        scales[block] = are_numbers ? largest / 127.0F : kNoNumber;
+        const bool has_steps = are_numbers && largest > kLeastSize;
+        const auto sums = v.store(values + block * kInt8Block, has_steps ? 127.0F / largest : 0.0F);
         less8[block] = -8 * (sums[0] + sums[1]);
         less128[block] = -128 * (sums[0] + sums[1]);
     }
@@ -87,7 +88,7 @@ MINICPMO_TARGET void quantize_superblocks(const float* x, char* out, int64_t n_i
         }
         const float largest = *std::max_element(sizes, sizes + kSubs);
         const float scale = largest / (127.0F * (1 << kMostExponent));
-        const float inverse = largest > kLeastSize ? 1.0F / scale : 0.0F;
+        const float inverse = are_numbers && largest > kLeastSize ? 1.0F / scale : 0.0F;
         scales[block] = are_numbers ? scale : kNoNumber;
         for (int sub = 0; sub < kSubs; ++sub) {
             int exponent = 0;
