@@ -10,13 +10,9 @@ namespace {
 constexpr int kLeastAudio = 64;  // positions, below which nothing can be said
 
 ConditionalTtsConfig read_lm(const Keys& keys, int n_embd_llm) {
-    const GgufFile& file = keys.file();
     ConditionalTtsConfig lm;
     lm.decoder = read_tts_decoder(keys);
-    lm.n_embd_llm = keys.integer("llm_embedding_length", 1, kMaxWidth);
-    check<ModelFileError>(lm.n_embd_llm == n_embd_llm,
-                          "[config] key {}llm_embedding_length: expected {} as in the LLM, got {} ({})",
-                          keys.prefix(), n_embd_llm, lm.n_embd_llm, file.path().string());
+    lm.n_embd_llm = read_llm_width(keys, n_embd_llm);
     lm.n_text = keys.integer("num_text_tokens", 1, kMaxTokens);
     lm.n_book = keys.integer("num_vq", 1, 64);
     lm.n_code = keys.integer("num_audio_tokens", 4, 1 << 16);

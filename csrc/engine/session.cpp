@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "engine/session_file.h"
+#include "engine/speaker_reader.h"
 
 namespace minicpmo {
 
@@ -72,7 +73,7 @@ void Session::prefill_chat(std::span<const Message> messages, const PromptOption
     is_generating_ = false;
     const Stopwatch watch;
     try {
-        const Context::Kept kept = hold_context(prompt);
+        const Context::Kept kept = SpeakerReader(context_).hold(prompt, &progress_, state_.speaker);
         count(prompt, kept, watch.seconds());
     } catch (...) {
         reset();
@@ -183,7 +184,7 @@ void Session::read(Prompt prompt, Progress* progress) {
         prompt = std::move(whole);
     }
     if (prompt.ids.empty()) return;  // sound that does not fill a second yet
-    const MediaTimings media = read_context(prompt, progress);
+    const MediaTimings media = SpeakerReader(context_).read(prompt, progress, state_.speaker);
     state_.unread.reset();
     count(prompt, {0, media}, watch.seconds());
 }
@@ -196,52 +197,6 @@ void Session::count(const Prompt& prompt, const Context::Kept& kept, double seco
     timings_.n_prompt += static_cast<int>(prompt.ids.size()) - kept.n;
     timings_.n_reused += kept.n;
     state_.has_sound = state_.has_sound || prompt.heard_s > 0;
-}
-
-// The last <|spk|> of a prompt where its state is a voice, and nothing but text follows.
-std::optional<size_t> Session::find_speaker(const Prompt& prompt) const {
-    if (model_->has_voices() || !model_->has_speech()) return std::nullopt;
-    const auto last = std::find(prompt.ids.rbegin(), prompt.ids.rend(), model_->config().tokens.spk);
-    if (last == prompt.ids.rend()) return std::nullopt;
-    const auto at = prompt.ids.rend() - last - 1;
-    const bool is_media = std::any_of(prompt.runs.begin(), prompt.runs.end(),
-                                      [at](const EmbeddingRun& run) { return run.begin + run.n > at; });
-    return is_media ? std::nullopt : std::optional(static_cast<size_t>(at));
-}
-
-// What is behind the rows that were read: `ids` from the speaker's token on, of which the state is kept.
-void Session::read_speaker(std::span<const int32_t> ids) {
-    std::vector<float> speaker = context_.read_token(ids[0], true);
-    if (ids.size() > 1) context_.read(ids.subspan(1));
-    state_.speaker = std::move(speaker);
-}
-
-MediaTimings Session::read_context(const Prompt& prompt, Progress* progress) {
-    const std::optional<size_t> at = find_speaker(prompt);
-    if (!at) return context_.read(prompt, progress);
-    const Context::Mark before = context_.mark();
-    try {
-        Prompt front = prompt;
-        front.ids.resize(*at);
-        MediaTimings media;
-        if (!front.ids.empty()) media = context_.read(front, progress, false);
-        read_speaker(std::span(prompt.ids).subspan(*at));
-        return media;
-    } catch (...) {
-        context_.rewind(before);
-        throw;
-    }
-}
-
-// The speaker's token and what follows it are read every time: rows that are kept do not tell their state.
-Context::Kept Session::hold_context(const Prompt& prompt) {
-    const std::optional<size_t> at = find_speaker(prompt);
-    if (at.value_or(0) == 0) return context_.hold(prompt, &progress_);
-    Prompt front = prompt;
-    front.ids.resize(*at);
-    const Context::Kept kept = context_.hold(front, &progress_);
-    read_speaker(std::span(prompt.ids).subspan(*at));
-    return kept;
 }
 
 // NOTE: the reference counts the first user's turn and its answer to the prompt, and then removes them in

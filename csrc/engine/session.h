@@ -125,10 +125,6 @@ private:
     using Hear = std::function<void(Media&)>;  // streams the sounds of a message
     void read_messages(std::span<const Message> messages, const PromptOptions& options, const Hear& hear);
     void read(Prompt prompt, Progress* progress);
-    std::optional<size_t> find_speaker(const Prompt& prompt) const;
-    void read_speaker(std::span<const int32_t> ids);
-    MediaTimings read_context(const Prompt& prompt, Progress* progress);
-    Context::Kept hold_context(const Prompt& prompt);
     void count(const Prompt& prompt, const Context::Kept& kept, double seconds);
     std::string closing() const;  // of the turn that goes on
     void enforce_window();

@@ -24,6 +24,14 @@ std::string choice(const Keys& keys, const std::string& key, std::initializer_li
 
 }  // namespace
 
+int read_llm_width(const Keys& keys, int n_embd_llm) {
+    const int n_embd = keys.integer("llm_embedding_length", 1, kMaxWidth);
+    check<ModelFileError>(n_embd == n_embd_llm,
+                          "[config] key {}llm_embedding_length: expected {} as in the LLM, got {} ({})",
+                          keys.prefix(), n_embd_llm, n_embd, keys.file().path().string());
+    return n_embd;
+}
+
 DecoderConfig read_tts_decoder(const Keys& keys) {
     DecoderConfig d;
     d.n_layer = keys.integer("block_count", 1, kMaxLayers);
@@ -68,10 +76,7 @@ TtsConfig read_tts_config(const GgufFile& file, int n_embd_llm) {
     tts.recomputes =
         choice(keys, "attention_type", {"full_attention", "sliding_recompute"}) == "sliding_recompute";
     lm.decoder = read_tts_decoder(keys);
-    lm.n_embd_llm = keys.integer("llm_embedding_length", 1, kMaxWidth);
-    check<ModelFileError>(lm.n_embd_llm == n_embd_llm,
-                          "[config] key {}llm_embedding_length: expected {} as in the LLM, got {} ({})",
-                          keys.prefix(), n_embd_llm, lm.n_embd_llm, file.path().string());
+    lm.n_embd_llm = read_llm_width(keys, n_embd_llm);
     lm.n_text = keys.integer("num_text_tokens", 1, kMaxTokens);
     lm.n_code = keys.integer("num_audio_tokens", 4, kMaxTokens);
     lm.n_ctx = keys.integer("context_length", kLeastContext, kMaxTokens);

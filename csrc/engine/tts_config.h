@@ -22,6 +22,7 @@ TtsConfig read_tts_config(const GgufFile& file, int n_embd_llm);
 
 // The parts that every model of speech codes has; of the namespace minicpmo.tts.
 DecoderConfig read_tts_decoder(const Keys& keys);
+int read_llm_width(const Keys& keys, int n_embd_llm);  // of the states it is told; checked
 CodeSampling read_code_sampling(const Keys& keys);
 
 }  // namespace minicpmo

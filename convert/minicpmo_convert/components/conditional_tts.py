@@ -10,7 +10,7 @@ import numpy as np
 
 from minicpmo_convert import names, speech_names
 from minicpmo_convert.checkpoint import Checkpoint
-from minicpmo_convert.components.tts import PREFIX
+from minicpmo_convert.components.tts import PREFIX, lm_sizes
 from minicpmo_convert.components.word_pieces import tts_facts
 from minicpmo_convert.error import check
 from minicpmo_convert.facts import Facts
@@ -22,7 +22,6 @@ CONDITION = "text_and_speaker"  # minicpmo.tts.condition_type
 MIN_CODES = 10  # of each call, before speech may end; the reference writes it into its code
 MAX_CODES = 2048  # of a part of an answer; likewise
 TEMPERATURES = (0.1, 0.3)  # of the code books in turn; likewise
-_TEXT = f"{PREFIX}emb_text.weight"
 
 
 def is_in(checkpoint: Checkpoint) -> bool:
@@ -31,18 +30,8 @@ def is_in(checkpoint: Checkpoint) -> bool:
 
 
 def read_sizes(config: Facts, checkpoint: Checkpoint, n_embd_llm: int) -> dict[str, int]:
-    """What config.json leaves out is as in the published checkpoint; rows of tables are counted."""
     tts = tts_facts(config)
-    sizes = {
-        "n_embd": tts.integer("hidden_size", 768),
-        "n_ff": tts.integer("intermediate_size", 3072),
-        "n_layer": tts.integer("num_hidden_layers", 20, high=4096),
-        "n_head": tts.integer("num_attention_heads", 12, high=4096),
-        "n_embd_llm": n_embd_llm,
-        "n_text": next(iter(checkpoint.shape(_TEXT)), 0),
-        "n_code": next(iter(checkpoint.shape(f"{PREFIX}emb_code.0.weight")), 0),
-        "n_vq": tts.integer("num_vq", 4, high=64),
-    }
+    sizes = {**lm_sizes(tts, checkpoint, n_embd_llm), "n_vq": tts.integer("num_vq", 4, high=64)}
     check(
         sizes["n_embd"] % (2 * sizes["n_head"]) == 0,
         f"[config] expected {sizes['n_head']} heads to divide {sizes['n_embd']} (tts_config)",

@@ -22,11 +22,11 @@ def is_in(checkpoint: Checkpoint) -> bool:
     return any(name.startswith(PREFIX) for name in checkpoint.names())
 
 
-def read_sizes(config: Facts, checkpoint: Checkpoint, n_embd_llm: int) -> dict[str, int]:
-    """What config.json leaves out is as in the published checkpoint; rows of tables are counted."""
-    tts = config.section("tts_config")
-    tts.require("num_vq", tts.integer("num_vq", 1), 1)
-    sizes = {
+def lm_sizes(tts: Facts, checkpoint: Checkpoint, n_embd_llm: int) -> dict[str, int]:
+    """What every model of codes has. What config.json leaves out is as in the published checkpoint; rows of
+    tables are counted.
+    """
+    return {
         "n_embd": tts.integer("hidden_size", 768),
         "n_ff": tts.integer("intermediate_size", 3072),
         "n_layer": tts.integer("num_hidden_layers", 20, high=4096),
@@ -35,6 +35,12 @@ def read_sizes(config: Facts, checkpoint: Checkpoint, n_embd_llm: int) -> dict[s
         "n_text": next(iter(checkpoint.shape(_TEXT)), 0),
         "n_code": next(iter(checkpoint.shape(_CODE)), 0),
     }
+
+
+def read_sizes(config: Facts, checkpoint: Checkpoint, n_embd_llm: int) -> dict[str, int]:
+    tts = config.section("tts_config")
+    tts.require("num_vq", tts.integer("num_vq", 1), 1)
+    sizes = lm_sizes(tts, checkpoint, n_embd_llm)
     n_head_kv = tts.integer("num_key_value_heads", sizes["n_head"], high=4096)
     good = sizes["n_embd"] % (2 * sizes["n_head"]) == 0 and sizes["n_head"] % n_head_kv == 0
     check(
