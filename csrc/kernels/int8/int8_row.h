@@ -30,9 +30,9 @@ struct BlockRow {
     static size_t n_byte(int64_t n_in) { return static_cast<size_t>(n_in + 4 * (3 * n_in / 32)); }
 };
 
-// x[i] is about values[i] * 2^e * scales[i / 256] with an exponent e of 0 to 3 for each 32 values. So a
-// product of 256 weights is scaled by one multiplication and additions to exponents, minima are multiplied as
-// integers, and still the step of no value is larger than with one scale for all 256.
+// x[i] is about values[i] * 2^e * scales[i / 256] with an exponent e of 0 to 3 for each 32 values. So
+// their scales cost a product an addition to its exponent for 32 weights and one multiplication for 256,
+// minima are multiplied as integers, and still no value has a larger step than with one scale for all 256.
 struct SuperblockRow {
     const int8_t* values;
     const float* scales;
