@@ -17,7 +17,7 @@ N_MERGE = 600
 
 def texts(n_picture: int = 400, n_sentence: int = 4000, n_talk: int = 600) -> Iterator[str]:
     """Of training only."""
-    for kind in ("scene", "lettering", "chart", "pair"):
+    for kind in ("scene", "lettering", "text", "chart", "pair"):
         for i in range(n_picture):
             for question in make_sight("train", kind, i, SIZES[0], 6).questions:
                 yield chat_text(question.text)

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from pathlib import Path
 
+from torch import Tensor
+
 from demo.checkpoint import write_checkpoint
-from demo.network.omni import Omni
+from demo.sizes import Sizes
 from demo.train import Run
 from demo.vocabulary import Vocabulary
 
 
-def export(omni: Omni, vocabulary: Vocabulary, folder: Path) -> None:
-    tensors = {name: values.detach().float().numpy() for name, values in omni.state_dict().items()}
-    write_checkpoint(folder, omni.sizes, vocabulary, tensors)
+def export(sizes: Sizes, vocabulary: Vocabulary, weights: Mapping[str, Tensor], folder: Path) -> None:
+    """`weights` by their official names."""
+    tensors = {name: values.detach().float().numpy() for name, values in weights.items()}
+    write_checkpoint(folder, sizes, vocabulary, tensors)
 
 
 def main() -> None:
@@ -22,7 +26,7 @@ def main() -> None:
     parser.add_argument("--run", type=Path, default=Path("demo_run"), help="the run's folder")
     given = parser.parse_args()
     run = Run(given.run)
-    export(run.omni, run.vocabulary, given.out)
+    export(run.omni.sizes, run.vocabulary, run.mean, given.out)
     print(f"{given.out}: step {run.step}; next: minicpmo-convert {given.out} -o demo.gguf --type q8_0")
 
 

@@ -42,16 +42,16 @@ FIXED: tuple[tuple[tuple[str, ...], str], ...] = (
 
 
 def ask_sum(rng: np.random.Generator, split: Split) -> Question:
-    """One-digit sums and differences; one pair in eight is held out."""
+    """One-digit sums and differences; of each, one way in eight to ask is held out."""
     while True:
         a, b = (int(rng.integers(10)) for _ in range(2))
-        if split_of_word(f"{a} {b}") == split:
-            break
-    plus = a < b or rng.random() < 0.5
-    sign, value = ("+", a + b) if plus else ("-", a - b)
-    said = ("plus", "加") if plus else ("minus", "减")
-    texts = (f"What is {a} {sign} {b}?", f"What is {a} {said[0]} {b}?", f"{a}{said[1]}{b}等于几？")
-    return Question("sum", texts[rng.integers(len(texts))], str(value))
+        plus = a < b or rng.random() < 0.5
+        sign, value = ("+", a + b) if plus else ("-", a - b)
+        said = ("plus", "加") if plus else ("minus", "减")
+        texts = (f"What is {a} {sign} {b}?", f"What is {a} {said[0]} {b}?", f"{a}{said[1]}{b}等于几？")
+        text = texts[rng.integers(len(texts))]
+        if split_of_word(text) == split:
+            return Question("sum", text, str(value))
 
 
 def make_talk(split: Split, index: int) -> Question:

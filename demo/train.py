@@ -13,21 +13,36 @@ import time
 from collections import defaultdict
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from demo import lessons
 from demo.corpus import learn_vocabulary
-from demo.network.batch import loss_of, sight_loss, sights_batch, sound_batch, sound_loss, talk_batch
+from demo.network.batch import (
+    N_FLAG,
+    ctc_loss,
+    look_loss,
+    loss_of,
+    sight_loss,
+    sights_batch,
+    sound_batch,
+    sound_loss,
+    talk_batch,
+)
 from demo.network.omni import Omni
+from demo.optimiser import Optimiser
 from demo.pictures.label import COLOUR, WHAT
+from demo.pictures.slices import to_patches
 from demo.sizes import Sizes
 from demo.sounds.library import Library
 from demo.split import rng_for
 from demo.vocabulary import Encoder, Vocabulary
 
 SEED = 7
-PEAK, WARMUP, DECAY = 1.2e-3, 100, 0.4  # learning rate, steps, share of the run in which it falls to nothing
+WARMUP, DECAY = 100, 0.4  # of the learning rate: steps, share of the run in which it falls to nothing
+MEAN_STEPS = 300
 SAVE_EACH, LOG_EACH = 50, 20  # steps
+N_BEGIN = 10  # steps whose pages say what patches differ in
 FRAMES = 6400  # of sound in a step, a hundred a second
 CTC_SHARE, HINT_SHARE = 0.5, 0.5  # weights of second heads
 
@@ -51,27 +66,31 @@ class Run:
         # Second heads, not exported: they name tokens moment by moment, and what lies in each patch.
         hearing = torch.nn.Linear(sizes.a_embd, len(self.vocabulary))
         naming = torch.nn.Linear(sizes.v_embd, len(WHAT) + len(COLOUR))
-        finding = torch.nn.Linear(sizes.n_embd, len(WHAT) + len(COLOUR))
+        finding = torch.nn.Linear(sizes.n_embd, N_FLAG)
         self.hints = torch.nn.ModuleDict({"hearing": hearing, "naming": naming, "finding": finding})
-        parameters = [*self.omni.parameters(), *self.hints.parameters()]
-        matrices = [p for p in parameters if p.ndim > 1]
-        vectors = [p for p in parameters if p.ndim < 2]
-        groups = [{"params": matrices, "weight_decay": 0.03}, {"params": vectors, "weight_decay": 0.0}]
-        self.optimiser = torch.optim.AdamW(groups, lr=PEAK, betas=(0.9, 0.98))
+        self.optimiser = Optimiser(self.omni, self.hints)
         self.step = 0
+        # The mean weight of the last steps, which is better than any step's: what is exported.
+        self.mean = {name: values.clone() for name, values in self.omni.state_dict().items()}
         if (folder / "latest.pt").exists():
             state = torch.load(folder / "latest.pt", weights_only=True)
             self.omni.load_state_dict(state["omni"])
             self.hints.load_state_dict(state["hints"])
-            self.optimiser.load_state_dict(state["optimiser"])
+            self.optimiser.load(state["optimiser"])
             self.step = state["step"]
+            self.mean = state["mean"]
+        else:
+            pages = [page for step in range(N_BEGIN) for page in lessons.pages(step)]
+            patches = np.concatenate([to_patches(page.pictures[0]) for page in pages])
+            self.omni.vpm.embeddings.look_at(torch.from_numpy(patches))
 
     def save(self) -> None:
         """Whole or not at all: a run that is killed has the checkpoint before."""
         state = {
             "omni": self.omni.state_dict(),
             "hints": self.hints.state_dict(),
-            "optimiser": self.optimiser.state_dict(),
+            "optimiser": self.optimiser.state(),
+            "mean": self.mean,
             "step": self.step,
         }
         torch.save(state, self.folder / "next.pt")
@@ -79,30 +98,33 @@ class Run:
 
     def learn(self, until: int) -> dict[str, float]:
         """One step of a run that ends at step `until`; returns its losses by name."""
-        for group in self.optimiser.param_groups:
-            group["lr"] = PEAK * min(1.0, (self.step + 1) / WARMUP, (until - self.step) / (DECAY * until))
         with torch.autocast("cpu", torch.bfloat16):
             losses = self._losses()
-        self.optimiser.zero_grad()
         torch.stack(list(losses.values())).sum().backward()
         torch.nn.utils.clip_grad_norm_(self.omni.parameters(), 1.0)
-        self.optimiser.step()
+        self.optimiser.step(min(1.0, (self.step + 1) / WARMUP, (until - self.step) / (DECAY * until)))
         self.step += 1
+        weights = self.omni.state_dict()
+        torch._foreach_lerp_(list(self.mean.values()), [weights[name] for name in self.mean], 1 / MEAN_STEPS)
         return {name: loss.item() for name, loss in losses.items()}
 
     def _losses(self) -> dict[str, torch.Tensor]:
         lesson = lessons.lesson_of(self.step, hears=self.library is not None)
         unk = self.encoder.special["<unk>"]
-        if lesson == "sound" and self.library is not None:
+        if lesson in ("listen", "sound") and self.library is not None:
             chosen = self.library.draw(rng_for("train", "sounds", self.step), FRAMES)
             mels = [self.library.mels[i] for i in chosen]
             texts = [self.library.texts[i][0] for i in chosen]
             batch = sound_batch(self.encoder, mels, texts, self.library.texts[chosen[0]][1])
-            blank = self.encoder.special["<|endoftext|>"]
-            heard, ctc = sound_loss(self.omni, self.hints["hearing"], batch, unk, blank)
-            return {"sound": heard, "ctc": CTC_SHARE * ctc}
+            states = self.omni.apm(batch.mel)
+            ctc = ctc_loss(self.hints["hearing"], batch, states, self.encoder.special["<|endoftext|>"])
+            if lesson == "listen":
+                return {"listen": ctc}
+            return {"sound": sound_loss(self.omni, batch, states, unk), "ctc": CTC_SHARE * ctc}
         if lesson == "talk":
             return {"talk": loss_of(self.omni, talk_batch(self.encoder, lessons.talk(self.step)), unk)}
+        if lesson == "page":
+            return {"page": look_loss(self.omni, self.hints["naming"], lessons.pages(self.step))}
         sights = (lessons.pairs if lesson == "pair" else lessons.sights)(self.step)
         shown = sights_batch(self.encoder, self.omni, sights)
         found = sight_loss(self.omni, self.hints, shown, unk)
@@ -135,7 +157,7 @@ def main() -> None:
     parser.add_argument(
         "--minutes", type=float, default=60.0, help="stops after so long; call again to go on"
     )
-    parser.add_argument("--until", type=int, default=20000, help="steps of the whole run")
+    parser.add_argument("--until", type=int, default=30000, help="steps of the whole run")
     parser.add_argument(
         "--sounds", type=Path, help="folder of demo.data sounds; without it, it learns no hearing"
     )

@@ -25,6 +25,7 @@ from demo.vocabulary import Encoder
 Floats = NDArray[np.float32]
 _IGNORED = -100  # of cross_entropy
 _N_LABEL = [len(WHAT), len(COLOUR)]
+N_FLAG = 2 * sum(_N_LABEL)  # what may be in each half of a query's part
 _GROUND_SHARE = 0.2  # weight of a patch that shows only ground: most do
 _THERE_SHARE = 4.0  # weight of a thing that is there: most are not
 
@@ -89,14 +90,25 @@ def sound_batch(
     return SoundBatch(mel, words, tuple(torch.tensor(encoder.encode(text)) for text in texts))
 
 
-def sound_loss(omni: Omni, hint: nn.Linear, batch: SoundBatch, unk: int, blank: int) -> tuple[Tensor, Tensor]:
-    """(mean cross entropy of the answers' tokens, CTC of a second head on the encoder's states, a token)"""
-    states = omni.apm(batch.mel)
+def sound_loss(omni: Omni, batch: SoundBatch, states: Tensor, unk: int) -> Tensor:
+    """Mean cross entropy of the answers' tokens, by the encoder's states of batch.mel."""
+    return _loss(omni, batch.words, unk, omni.audio_projection_layer(states))
+
+
+def ctc_loss(hint: nn.Linear, batch: SoundBatch, states: Tensor, blank: int) -> Tensor:
+    """CTC of a second head on the encoder's states of batch.mel, a token."""
     named = hint(states).float().log_softmax(dim=2).transpose(0, 1)  # [n_position, n_batch, n_vocab]
     n_position = torch.full((len(batch.texts),), len(named))
     n_text = torch.tensor([len(text) for text in batch.texts])
-    ctc = F.ctc_loss(named, torch.cat(batch.texts), n_position, n_text, blank, zero_infinity=True)
-    return _loss(omni, batch.words, unk, omni.audio_projection_layer(states)), ctc
+    return F.ctc_loss(named, torch.cat(batch.texts), n_position, n_text, blank, zero_infinity=True)
+
+
+def look_loss(omni: Omni, hint: nn.Linear, pages: Sequence[Sight]) -> Tensor:
+    """Of naming what lies in each patch of pages of one size, each of which is one slice."""
+    rows, cols = (side // PATCH for side in pages[0].pictures[0].shape[:2])
+    patches = torch.from_numpy(np.stack([to_patches(page.pictures[0]) for page in pages]))
+    labels = torch.from_numpy(np.stack([to_labels(page.labels[0]) for page in pages]))
+    return _naming_loss(hint, omni.vpm(patches, rows, cols), labels)
 
 
 def loss_of(omni: Omni, batch: Batch, unk: int) -> Tensor:
@@ -113,19 +125,13 @@ def sight_loss(omni: Omni, hints: nn.ModuleDict, batch: Batch, unk: int) -> dict
     """
     patches = _patches(omni, batch)
     seen = _seen(omni, batch, patches)
-    named = hints["naming"](torch.cat([each.flatten(0, 1) for each in patches])).float()
-    labels = torch.cat([each.flatten(0, 1) for each in batch.labels])
-    naming = torch.zeros(())
-    for i, scores in enumerate(named.split(_N_LABEL, dim=1)):
-        weights = torch.ones(scores.shape[1])
-        weights[0] = _GROUND_SHARE
-        naming = naming + F.cross_entropy(scores, labels[:, i], weights)
+    naming = _naming_loss(hints["naming"], torch.cat(patches, dim=1), torch.cat(batch.labels, dim=1))
     found = hints["finding"](seen).float()
     there = [
         parts_of(each, rows, cols, omni.sizes.n_query)
         for each, (_, rows, cols) in zip(batch.labels, batch.slices, strict=True)
     ]
-    weights = torch.full((sum(_N_LABEL),), _THERE_SHARE)
+    weights = torch.full((N_FLAG,), _THERE_SHARE)
     missed = F.binary_cross_entropy_with_logits(
         found, torch.cat(there, dim=1), pos_weight=weights, reduction="none"
     )
@@ -136,17 +142,29 @@ def sight_loss(omni: Omni, hints: nn.ModuleDict, batch: Batch, unk: int) -> dict
     }
 
 
-def parts_of(labels: Tensor, rows: int, cols: int, n_query: int) -> Tensor:
-    """What of WHAT and COLOUR is in each part of a square grid over a slice, a query's each.
+def _naming_loss(hint: nn.Module, seen: Tensor, labels: Tensor) -> Tensor:
+    """seen [n_batch, n_patch, v_embd], labels [n_batch, n_patch, 2]"""
+    named = hint(seen.flatten(0, 1)).float()
+    loss = torch.zeros(())
+    for i, scores in enumerate(named.split(_N_LABEL, dim=1)):
+        weights = torch.ones(scores.shape[1])
+        weights[0] = _GROUND_SHARE
+        loss = loss + F.cross_entropy(scores, labels[..., i].flatten(), weights)
+    return loss
 
-    Labels of patches [n_batch, rows * cols, 2] -> ones and zeros [n_batch, n_query, n_what + n_colour].
+
+def parts_of(labels: Tensor, rows: int, cols: int, n_query: int) -> Tensor:
+    """What of WHAT and COLOUR is in the left and the right half of each part of a square grid over a slice,
+    a query's each: two letters side by side have an order.
+
+    Labels of patches [n_batch, rows * cols, 2] -> ones and zeros [n_batch, n_query, N_FLAG].
     """
     side = math.isqrt(n_query)
-    row, col = (torch.arange(n) * side // n for n in (rows, cols))
-    part = (row[:, None] * side + col[None, :]).flatten()
+    row, col = torch.arange(rows) * side // rows, torch.arange(cols) * 2 * side // cols
+    part = (row[:, None] * 2 * side + col[None, :]).flatten()
     is_there = torch.cat([F.one_hot(labels[..., i], n) for i, n in enumerate(_N_LABEL)], dim=2)
-    counts = torch.zeros(len(labels), n_query, is_there.shape[2], dtype=is_there.dtype)
-    return (counts.index_add(1, part, is_there) > 0).float()
+    counts = torch.zeros(len(labels), 2 * n_query, is_there.shape[2], dtype=is_there.dtype)
+    return (counts.index_add(1, part, is_there) > 0).float().unflatten(1, (n_query, 2)).flatten(2)
 
 
 def _loss(omni: Omni, batch: Batch, unk: int, media: Tensor | None) -> Tensor:

@@ -27,6 +27,7 @@ _SHADE = 9  # most that a colour channel strays
 
 class Canvas:
     def __init__(self, rng: np.random.Generator, width: int, height: int) -> None:
+        self.width, self.height = width, height
         self.ground = shade(rng, _GROUNDS[rng.integers(len(_GROUNDS))])
         size = (width * SMOOTH, height * SMOOTH)
         self._image = Image.new("RGB", size, self.ground)

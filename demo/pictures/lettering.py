@@ -8,12 +8,14 @@ import numpy as np
 
 from demo import lexicon
 from demo.example import Pixels, Question, Sight
+from demo.lexicon import Rgb
 from demo.pictures.canvas import SMOOTH, Canvas, block, shade
-from demo.pictures.fonts import font_names, open_font
+from demo.pictures.fonts import Font, font_names, open_font
 from demo.pictures.label import label
 from demo.split import Split, split_of_word
 
 _VOWELS, _CONSONANTS = "AEIOU", "BCDFGHJKLMNPRSTVWXZ"
+_LEAST_SIZE = 14  # of a font
 _NAMES = (
     "CAT DOG SUN BUS CAR HAT CUP BOX KEY PEN TEA ICE RED EGG BED MAP BAG TOY JAM FAN "
     "FISH BIRD TREE BOOK DOOR SHIP MILK RAIN SNOW STAR MOON CAKE FROG LION BEAR DUCK "
@@ -58,22 +60,44 @@ def draw_text(rng: np.random.Generator, split: Split, text: str, width: int, hei
     name = canvas.draw_colours(rng, 1)[0]
     names = font_names(split)
     font_name = names[rng.integers(len(names))]
-    size = int(rng.integers(26, 49))
+    line = fit(text, font_name, int(rng.integers(26, 49)), width - 8, height - 8)
+    x, y = (
+        float(rng.uniform(4, max(4.5, side - n - 4)))
+        for side, n in ((width, line.width), (height, line.height))
+    )
+    write(canvas, line, x, y, name, shade(rng, lexicon.COLOURS[name][1]))
+    return Lettering(text, name, *canvas.finish(rng))
+
+
+@dataclass(frozen=True)
+class Line:
+    """A text at a size it fits in."""
+
+    text: str
+    font: Font
+    width: float  # pixels
+    height: float
+
+
+def fit(text: str, font_name: str, size: int, width: float, height: float) -> Line:
+    """The text at a font's `size`, or at the next smaller one that fits, but for the smallest."""
     while True:
         font = open_font(font_name, size * SMOOTH)
         left, top, right, bottom = font.getbbox(text)
-        w, h = (right - left) / SMOOTH, (bottom - top) / SMOOTH
-        if (w <= width - 8 and h <= height - 8) or size <= 14:
-            break
+        line = Line(text, font, (right - left) / SMOOTH, (bottom - top) / SMOOTH)
+        if (line.width <= width and line.height <= height) or size <= _LEAST_SIZE:
+            return line
         size -= 2
-    x, y = (SMOOTH * float(rng.uniform(4, max(4.5, side - n - 4))) for side, n in ((width, w), (height, h)))
-    rgb = shade(rng, lexicon.COLOURS[name][1])
-    canvas.decorate(rgb, lambda pen, ink: pen.text((x - left, y - top), text, font=font, fill=ink))
-    for i, letter in enumerate(text):
-        begin, end = (x - left + font.getlength(text[:n]) for n in (i, i + 1))
-        box = (begin, y, end, y + bottom - top)
-        canvas.mark(label(letter, name), block(box))
-    return Lettering(text, name, *canvas.finish(rng))
+
+
+def write(canvas: Canvas, line: Line, x: float, y: float, colour: str, rgb: Rgb) -> None:
+    """Draws a line with its left upper corner at pixel (x, y), each letter labelled by its box."""
+    left, top, _, bottom = line.font.getbbox(line.text)
+    x, y = x * SMOOTH, y * SMOOTH
+    canvas.decorate(rgb, lambda pen, ink: pen.text((x - left, y - top), line.text, font=line.font, fill=ink))
+    for i, letter in enumerate(line.text):
+        begin, end = (x - left + line.font.getlength(line.text[:n]) for n in (i, i + 1))
+        canvas.mark(label(letter, colour), block((begin, y, end, y + bottom - top)))
 
 
 def make(rng: np.random.Generator, split: Split, width: int, height: int, count: int) -> Sight:
@@ -92,5 +116,6 @@ def make(rng: np.random.Generator, split: Split, width: int, height: int, count:
         Question("text colour", "What colour is the text?", colour.en),
         Question("text colour", "文字是什么颜色？", colour.zh),
     ]
-    order = rng.permutation(len(pool))
+    # Both languages ask what is written before the colour is asked for.
+    order = [*rng.permutation(2), *(2 + rng.permutation(2))]
     return Sight((made.pixels,), (made.labels,), tuple(pool[order[i % len(pool)]] for i in range(count)))

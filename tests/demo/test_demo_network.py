@@ -11,6 +11,7 @@ import tiny_network as tiny
 from minicpmo_convert.convert import convert
 from minicpmo_cpp import TASKS, Model
 
+from demo import lessons
 from demo.checkpoint import write_checkpoint
 from demo.example import Question, Sight
 from demo.lexicon import LANGUAGES
@@ -69,7 +70,7 @@ def test_the_exported_model_answers_in_the_engine_as_in_torch(tmp_path: Path) ->
 
     torch.manual_seed(1)
     whole = Omni(Sizes(len(tiny.VOCABULARY))).requires_grad_(False)
-    export(whole, tiny.VOCABULARY, tmp_path / "checkpoint")
+    export(whole.sizes, tiny.VOCABULARY, whole.state_dict(), tmp_path / "checkpoint")
     convert(tmp_path / "checkpoint", tmp_path / "f32.gguf", "f32")
     model = Model.load(tmp_path / "f32.gguf", device="cpu", n_threads=1)
     for kind in KINDS:
@@ -112,14 +113,56 @@ def test_what_lies_in_a_query_s_part_is_what_its_patches_show() -> None:
     labels[0, 0] = torch.tensor(label("star", "red")[:2])
     labels[0, 7] = torch.tensor(label("A", "blue")[:2])  # second row, second column
     labels[0, 23] = torch.tensor(label("ring", "white")[:2])
-    names = [*WHAT, *COLOUR]
+    names = [*WHAT, *COLOUR] * 2  # the left half's, the right half's
     found = [[names[i] for i in np.flatnonzero(row)] for row in parts_of(labels, 4, 6, 4)[0].numpy()]
     assert found == [
-        ["", "star", "A", "", "red", "blue"],
-        ["", ""],
-        ["", ""],
-        ["", "ring", "", "white"],
+        ["", "star", "A", "", "red", "blue", "", ""],
+        ["", "", "", ""],
+        ["", "", "", ""],
+        ["", "", "", "ring", "", "white"],
     ]
+
+
+def test_a_tower_begins_with_what_patches_differ_in(omni: Any) -> None:
+    import torch
+
+    from demo.pictures.slices import to_patches
+
+    pages = [make_sight("train", "page", i, SIZES[0], 0).pictures[0] for i in range(8)]
+    patches = torch.from_numpy(np.concatenate([to_patches(page) for page in pages]))
+    embeddings = omni.vpm.embeddings
+    embeddings.look_at(patches)
+    seen = patches @ embeddings.patch_embedding.weight.flatten(1).T + embeddings.patch_embedding.bias
+    alike = torch.corrcoef(seen.T) - torch.eye(seen.shape[1])
+    assert alike.abs().max() < 1e-3  # float32, of sums over 1152 patches
+    assert seen.mean(dim=0).abs().max() < 1e-3
+    # Of half the size each, but for what hardly varies.
+    assert (seen.std(dim=0) < 0.501).all()
+    assert seen.std(dim=0).mean() > 0.4
+
+
+def test_every_weight_is_changed_by_a_step_and_the_more_the_higher_the_rate(omni: Any) -> None:
+    import torch
+
+    from demo.network.batch import loss_of, sights_batch
+    from demo.optimiser import Optimiser
+
+    sights = [make_sight("train", "scene", i, (60, 44), 3) for i in range(2)]
+    sound = torch.from_numpy(tiny.sound()[: 80 * 40].reshape(1, 80, 40))
+    begun = {name: values.clone() for name, values in omni.state_dict().items()}
+
+    def moved(share: float) -> dict[str, float]:
+        omni.load_state_dict(begun)
+        omni.requires_grad_(True)
+        optimiser = Optimiser(omni, torch.nn.Linear(4, 4))
+        loss = loss_of(omni, sights_batch(ENCODER, omni, sights), ENCODER.special["<unk>"])
+        (loss + omni.hear(sound).square().mean()).backward()
+        optimiser.step(share)
+        assert all(p.grad is None for p in omni.parameters())
+        return {name: float((p.detach() - begun[name]).norm()) for name, p in omni.named_parameters()}
+
+    little, much = moved(0.1), moved(1.0)
+    assert all(0 < little[name] < 0.2 * much[name] for name in little)
 
 
 def test_only_answers_are_learned() -> None:
@@ -136,7 +179,7 @@ def test_only_answers_are_learned() -> None:
 def test_a_sound_is_learned_as_it_is_asked_for(tmp_path: Path, omni: Any) -> None:
     import torch
 
-    from demo.network.batch import sound_batch, sound_loss
+    from demo.network.batch import ctc_loss, sound_batch, sound_loss
     from demo.sounds import library
 
     short = pytest.MonkeyPatch()
@@ -160,12 +203,18 @@ def test_a_sound_is_learned_as_it_is_asked_for(tmp_path: Path, omni: Any) -> Non
     assert ENCODER.decode(targets[targets >= 0].tolist()) == text + "<|tts_eos|><|im_end|>"
     # Side by side as if alone: a loss is the mean of the answers' tokens.
     hint = torch.nn.Linear(tiny.SIZES.a_embd, tiny.SIZES.n_vocab).requires_grad_(False)
-    special = ENCODER.special["<unk>"], ENCODER.special["<|endoftext|>"]
-    together, _ = sound_loss(omni, hint, batch, *special)
+
+    def losses(each: Any) -> list[float]:
+        states = omni.apm(each.mel)
+        ctc = ctc_loss(hint, each, states, ENCODER.special["<|endoftext|>"])
+        return [sound_loss(omni, each, states, ENCODER.special["<unk>"]).item(), ctc.item()]
+
+    together = losses(batch)
     alone = [sound_batch(ENCODER, [mel], [text], language) for mel, text in zip(mels, texts, strict=True)]
     counts = [int((each.words.targets >= 0).sum()) for each in alone]
-    parts = [sound_loss(omni, hint, each, *special)[0].item() for each in alone]
-    assert together.item() == pytest.approx(np.average(parts, weights=counts), rel=1e-5)  # float32
+    parts = np.array([losses(each) for each in alone])
+    assert together[0] == pytest.approx(np.average(parts[:, 0], weights=counts), rel=1e-5)  # float32
+    assert together[1] == pytest.approx(parts[:, 1].mean(), rel=1e-5)  # of each its mean token's
 
 
 def test_a_run_that_was_stopped_goes_on_as_if_it_had_not_been(tmp_path: Path, monkeypatch: Any) -> None:
@@ -176,6 +225,7 @@ def test_a_run_that_was_stopped_goes_on_as_if_it_had_not_been(tmp_path: Path, mo
     torch.set_num_threads(1)  # sums in one order
     monkeypatch.setattr(train, "Sizes", lambda n_vocab: tiny.SIZES)
     monkeypatch.setattr(train, "learn_vocabulary", lambda: tiny.VOCABULARY)
+    monkeypatch.setattr(lessons, "LOOKS", 2)  # so that it stops between two kinds of lesson
     whole = train.Run(tmp_path / "whole")
     losses = [whole.learn(until=100) for _ in range(4)]
     first = train.Run(tmp_path / "stopped")
@@ -197,7 +247,7 @@ def test_a_checkpoint_is_what_the_converter_takes_whole(tmp_path: Path, omni: An
     """q8_0 takes every matrix: all rows are whole blocks."""
     from demo.export import export
 
-    export(omni, tiny.VOCABULARY, tmp_path / "a")
+    export(tiny.SIZES, tiny.VOCABULARY, omni.state_dict(), tmp_path / "a")
     write_checkpoint(
         tmp_path / "b", tiny.SIZES, tiny.VOCABULARY, {n: v.numpy() for n, v in omni.state_dict().items()}
     )

@@ -16,11 +16,21 @@ from demo.sounds.voice import Voice
 
 @pytest.mark.parametrize("hears", [False, True])
 def test_a_step_is_always_the_same_lesson_and_every_lesson_comes(hears: bool) -> None:
-    first = [lessons.lesson_of(i, hears=hears) for i in range(300)]
-    assert first == [lessons.lesson_of(i, hears=hears) for i in range(300)]
+    steps = range(lessons.LOOKS, lessons.LOOKS + 300)
+    first = [lessons.lesson_of(i, hears=hears) for i in steps]
+    assert first == [lessons.lesson_of(i, hears=hears) for i in steps]
     counts = Counter(first)
-    assert set(counts) == {"sight", "pair", "talk"} | ({"sound"} if hears else set())
+    assert set(counts) == {"page", "sight", "pair", "talk"} | ({"listen"} if hears else set())
     assert counts["sight"] > 100
+    assert {lessons.lesson_of(i, hears=hears) for i in range(0, lessons.LOOKS, 50)} == {"page"}
+    last = lessons.LOOKS + lessons.LISTENS
+    later = {lessons.lesson_of(i, hears=hears) for i in range(last, last + 300)}
+    assert later == {"page", "sight", "pair", "talk"} | ({"sound"} if hears else set())
+
+
+def test_no_page_comes_twice() -> None:
+    seen = [page.pictures[0].tobytes() for step in (0, 1, 2) for page in lessons.pages(step)]
+    assert len(set(seen)) == len(seen) == 3 * lessons.N_PAGE
 
 
 def test_pictures_of_a_step_are_alike_in_size_and_no_step_repeats_another() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from itertools import groupby
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from demo.pictures import chart, pair
 from demo.pictures.label import COLOUR, WHAT, label, to_labels
 from demo.pictures.lettering import draw_text
 from demo.pictures.maker import KINDS, SIZES, make_sight
+from demo.pictures.page import MOST
 from demo.pictures.scene import Scene, ask, draw_scene, place_of
 from demo.pictures.shape import inside
 from demo.pictures.slices import cut, to_patches
@@ -129,7 +131,7 @@ def test_answers_about_scenes_are_what_the_pixels_show() -> None:
 
 def test_labels_lie_where_the_pixels_have_their_colours() -> None:
     for i in range(12):
-        for kind in ("scene", "lettering", "chart"):
+        for kind in ("scene", "lettering", "text", "chart"):
             sight = make_sight("held_out", kind, i, SIZES[i % 4], 1)
             pixels, labels = sight.pictures[0].astype(float), sight.labels[0]
             assert labels.shape == pixels.shape
@@ -142,13 +144,35 @@ def test_labels_lie_where_the_pixels_have_their_colours() -> None:
                 # All of the colour has its label, but for smooth edges and the nearly black line below bars;
                 # of letters the label is the box.
                 assert (labels[..., 1][near] == n).mean() > 0.9
-                assert near[labels[..., 1] == n].mean() > (0.1 if kind == "lettering" else 0.7)
+                assert near[labels[..., 1] == n].mean() > (0.1 if kind in ("lettering", "text") else 0.7)
 
 
 def test_letters_are_labelled_in_the_order_they_are_read() -> None:
     made = draw_text(rng_for("train", "order of letters", 0), "train", "CAT", *SIZES[0])
     columns = [float(np.argwhere(made.labels[..., 0] == WHAT.index(c))[:, 1].mean()) for c in "CAT"]
     assert columns == sorted(columns)
+
+
+def test_a_text_is_read_from_top_to_bottom() -> None:
+    for i in range(20):
+        sight = make_sight("held_out", "text", i, SIZES[i % 4], 2)
+        rows = sight.questions[0].answer.split(" ")
+        assert 1 <= len(rows) <= MOST
+        what = sight.labels[0][..., 0]
+        written = np.flatnonzero(what.any(axis=1))
+        bands = np.split(written, np.flatnonzero(np.diff(written) > 1) + 1)
+        assert len(bands) == len(rows)
+        for row, band in zip(rows, bands, strict=True):
+            signs = [WHAT[n] for n in what[band[len(band) // 2]] if n]
+            assert [sign for sign, _ in groupby(signs)] == [sign for sign, _ in groupby(row)]
+
+
+def test_a_page_is_full_and_nothing_is_asked_about_it() -> None:
+    pages = [make_sight("train", "page", i, SIZES[0], 0) for i in range(30)]
+    assert all(page.questions == () for page in pages)
+    named = np.concatenate([to_labels(page.labels[0]) for page in pages])
+    assert (named[:, 0] > 0).mean() > 0.6
+    assert set(named[:, 0].tolist()) == set(range(len(WHAT))) - {WHAT.index("bar")}
 
 
 def test_a_patch_is_what_most_of_it_shows() -> None:
