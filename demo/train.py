@@ -1,4 +1,5 @@
 """`python -m demo.train understand --minutes 60`: trains what sees and hears; goes on where it stopped.
+`vocoder` does so with what makes waves of spectra.
 
 Everything a run needs lies in its folder: `vocabulary.json`, `latest.pt` (weights, state of the optimiser,
 number of steps) and `log.jsonl`. A step's examples depend on its number alone.
@@ -12,6 +13,7 @@ import os
 import time
 from collections import defaultdict
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -35,6 +37,7 @@ from demo.pictures.label import COLOUR, WHAT
 from demo.pictures.slices import to_patches
 from demo.sizes import Sizes
 from demo.sounds.library import Library
+from demo.speech.vocoder_run import VocoderRun
 from demo.split import rng_for
 from demo.vocabulary import Encoder, Vocabulary
 
@@ -131,8 +134,16 @@ class Run:
         return {lesson: found["answer"], **{name: HINT_SHARE * found[name] for name in ("naming", "finding")}}
 
 
-def understand(folder: Path, minutes: float, until: int, library: Library | None) -> None:
-    run = Run(folder, library)
+class Trainable(Protocol):
+    step: int
+
+    def learn(self, until: int) -> dict[str, float]: ...
+
+    def save(self) -> None: ...
+
+
+def go_on(run: Trainable, folder: Path, minutes: float, until: int) -> None:
+    """Until the step `until`, or the time is over."""
     begin = time.monotonic()
     losses: dict[str, list[float]] = defaultdict(list)
     while run.step < until and time.monotonic() - begin < 60 * minutes:
@@ -152,7 +163,7 @@ def understand(folder: Path, minutes: float, until: int, library: Library | None
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m demo.train", description=__doc__)
-    parser.add_argument("part", choices=["understand"])
+    parser.add_argument("part", choices=["understand", "vocoder"])
     parser.add_argument("--run", type=Path, default=Path("demo_run"), help="the run's folder")
     parser.add_argument(
         "--minutes", type=float, default=60.0, help="stops after so long; call again to go on"
@@ -164,7 +175,12 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
-    understand(given.run, given.minutes, given.until, Library(given.sounds) if given.sounds else None)
+    if given.part == "vocoder":
+        folder = given.run / "vocoder"
+        go_on(VocoderRun(folder), folder, given.minutes, given.until)
+    else:
+        library = Library(given.sounds) if given.sounds else None
+        go_on(Run(given.run, library), given.run, given.minutes, given.until)
 
 
 if __name__ == "__main__":

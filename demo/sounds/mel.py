@@ -24,18 +24,18 @@ def log_mel(samples: Floats, n_mel: int) -> Floats:
     frames = np.lib.stride_tricks.sliding_window_view(padded, N_FFT)[::HOP][:n_frame]
     window = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(N_FFT) / N_FFT)
     power = np.abs(np.fft.rfft(frames * window, axis=1)) ** 2
-    log = np.log10(np.maximum(power @ _filters(n_mel), 1e-10))
+    log = np.log10(np.maximum(power @ filters(n_mel, N_FFT, RATE), 1e-10))
     log = np.maximum(log, log.max() - 8.0)
     return np.ascontiguousarray(((log + 4.0) / 4.0).T, dtype=np.float32)
 
 
 @cache
-def _filters(n_mel: int) -> NDArray[np.float64]:
-    """Triangles of the Slaney scale, of equal area: [n_fft / 2 + 1, n_mel]."""
+def filters(n_mel: int, n_fft: int, rate: int) -> NDArray[np.float64]:
+    """Triangles of the Slaney scale up to 8 kHz, of equal area: [n_fft / 2 + 1, n_mel]."""
     top = 15.0 + 27.0 * np.log(8.0) / np.log(6.4)
     mels = np.linspace(0.0, top, n_mel + 2)
     hertz = np.where(mels < 15.0, mels * 200.0 / 3.0, 1000.0 * np.exp((mels - 15.0) * np.log(6.4) / 27.0))
-    bins = np.linspace(0.0, RATE / 2, N_FFT // 2 + 1)[:, None]
+    bins = np.linspace(0.0, rate / 2, n_fft // 2 + 1)[:, None]
     rising = (bins - hertz[:-2]) / (hertz[1:-1] - hertz[:-2])
     falling = (hertz[2:] - bins) / (hertz[2:] - hertz[1:-1])
     area: NDArray[np.float64] = 2.0 / (hertz[2:] - hertz[:-2])

@@ -56,20 +56,20 @@ def draw_voice(rng: np.random.Generator, timbres: Split, manner: Split) -> Voice
     )
 
 
-def say(text: str, language: Language, voice: Voice) -> NDArray[np.float32]:
-    """Samples at 16 kHz. Needs the program espeak-ng."""
+def say(text: str, language: Language, voice: Voice, rate: int = RATE) -> NDArray[np.float32]:
+    """Samples at `rate` Hz. Needs the program espeak-ng."""
     name = _TONGUES[language] + (f"+{voice.timbre}" if voice.timbre else "")
     command = ["espeak-ng", "-v", name, "-s", str(voice.speed), "-p", str(voice.pitch), "--stdout", text]
     done = subprocess.run(command, capture_output=True, check=True)
     with wave.open(io.BytesIO(done.stdout)) as file:
-        rate = file.getframerate()
+        said = file.getframerate()
         data = np.frombuffer(file.readframes(file.getnframes()), "<i2")
-    return resample(data.astype(np.float64) / 32768, rate)
+    return resample(data.astype(np.float64) / 32768, said, rate)
 
 
-def resample(samples: NDArray[np.float64], rate: int) -> NDArray[np.float32]:
-    """To 16 kHz, by cutting the spectrum off, or filling it up with nothing."""
-    n = round(len(samples) * RATE / rate)
+def resample(samples: NDArray[np.float64], rate: int, wanted_rate: int) -> NDArray[np.float32]:
+    """From one rate to another, by cutting the spectrum off, or filling it up with nothing."""
+    n = round(len(samples) * wanted_rate / rate)
     spectrum = np.fft.rfft(samples)
     wanted = np.zeros(n // 2 + 1, complex)
     kept = min(len(spectrum), len(wanted))

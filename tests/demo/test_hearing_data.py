@@ -45,7 +45,7 @@ def test_signs_are_the_words_of_chinese() -> None:
 def test_resampling_keeps_tones_that_fit() -> None:
     t = np.arange(22050) / 22050
     low, high = np.sin(2 * np.pi * 440 * t), np.sin(2 * np.pi * 9000 * t)
-    got = resample(low + high, 22050)
+    got = resample(low + high, 22050, 16000)
     assert len(got) == RATE
     np.testing.assert_allclose(got, np.sin(2 * np.pi * 440 * np.arange(RATE) / RATE), atol=1e-6)  # float32
 

@@ -1,0 +1,1 @@
+"""What speaks: parts between codes of speech and sound."""
