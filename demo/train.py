@@ -1,5 +1,6 @@
 """`python -m demo.train understand --minutes 60`: trains what sees and hears; goes on where it stopped.
-`vocoder` does so with what makes waves of spectra.
+`vocoder` does so with what makes waves of spectra, `codec` with what makes codes of sound and spectra of
+codes.
 
 Everything a run needs lies in its folder: `vocabulary.json`, `latest.pt` (weights, state of the optimiser,
 number of steps) and `log.jsonl`. A step's examples depend on its number alone.
@@ -37,7 +38,7 @@ from demo.pictures.label import COLOUR, WHAT
 from demo.pictures.slices import to_patches
 from demo.sizes import Sizes
 from demo.sounds.library import Library
-from demo.speech.vocoder_run import VocoderRun
+from demo.speech.run import codec_run, vocoder_run
 from demo.split import rng_for
 from demo.vocabulary import Encoder, Vocabulary
 
@@ -134,6 +135,9 @@ class Run:
         return {lesson: found["answer"], **{name: HINT_SHARE * found[name] for name in ("naming", "finding")}}
 
 
+SPEECH = {"vocoder": vocoder_run, "codec": codec_run}
+
+
 class Trainable(Protocol):
     step: int
 
@@ -163,7 +167,7 @@ def go_on(run: Trainable, folder: Path, minutes: float, until: int) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m demo.train", description=__doc__)
-    parser.add_argument("part", choices=["understand", "vocoder"])
+    parser.add_argument("part", choices=["understand", "vocoder", "codec"])
     parser.add_argument("--run", type=Path, default=Path("demo_run"), help="the run's folder")
     parser.add_argument(
         "--minutes", type=float, default=60.0, help="stops after so long; call again to go on"
@@ -175,9 +179,9 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
-    if given.part == "vocoder":
-        folder = given.run / "vocoder"
-        go_on(VocoderRun(folder), folder, given.minutes, given.until)
+    if given.part in SPEECH:
+        folder = given.run / given.part
+        go_on(SPEECH[given.part](folder), folder, given.minutes, given.until)
     else:
         library = Library(given.sounds) if given.sounds else None
         go_on(Run(given.run, library), given.run, given.minutes, given.until)

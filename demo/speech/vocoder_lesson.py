@@ -9,10 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from demo.lexicon import LANGUAGES
-from demo.sounds.utterance import plan
-from demo.sounds.voice import say
-from demo.speech.spectrum import FRAME, N_MEL, RATE, log_mel, pitch_of
+from demo.speech.spectrum import FRAME, N_MEL, log_mel, pitch_of
+from demo.speech.spoken import spoken
 from demo.speech.vocoder import N_HARMONIC, Vocoder
 from demo.split import Split, rng_for
 
@@ -33,9 +31,7 @@ def pieces(split: Split, step: int) -> Pieces:
     """What the vocoder hears in a step. Needs the program espeak-ng."""
     mels, pitches, waves = [], [], []
     for i in range(N_UTTERANCE):
-        text, voice, rng = plan(split, LANGUAGES[i % 2], step * N_UTTERANCE + i, "seen voices")
-        said = say(text, LANGUAGES[i % 2], voice, RATE)
-        said = said * np.float32(rng.uniform(0.3, 0.95) / max(1e-4, np.abs(said).max()))
+        said, rng = spoken(split, step * N_UTTERANCE + i)
         said = np.pad(said, (FRAME, N_FRAME * FRAME))
         mel, pitch = log_mel(said), pitch_of(said)
         for begin in rng.integers(0, len(mel) - N_FRAME, N_PIECE):
@@ -46,8 +42,9 @@ def pieces(split: Split, step: int) -> Pieces:
     return Pieces(*(torch.from_numpy(np.stack(each)) for each in (mels, pitches, waves)))
 
 
-def losses(vocoder: Vocoder, heard: Pieces, step: int) -> dict[str, Tensor]:
+def losses(vocoder: Vocoder, step: int) -> dict[str, Tensor]:
     """By the pitch that is heard, so that sound and pitch are learned apart."""
+    heard = pieces("train", step)
     shape = (*heard.wave.shape, N_HARMONIC)
     rng = rng_for("train", "source noise", step)
     noise = torch.from_numpy(rng.standard_normal(shape, np.float32))

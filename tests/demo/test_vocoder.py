@@ -40,11 +40,11 @@ def vocoder() -> Any:
 def test_it_computes_what_the_converted_file_means(tmp_path: Path, vocoder: Any) -> None:
     import torch
 
+    from demo.speech.export import write_state
     from demo.speech.spectrum import FRAME
     from demo.speech.vocoder import N_HARMONIC
-    from demo.speech.vocoder_run import write_vocoder
 
-    write_vocoder(vocoder, tmp_path / "hift.pt")
+    write_state(vocoder.state_dict(), tmp_path / "hift.pt")
     generator = Generator(TorchFile(tmp_path / "hift.pt"))
     sizes = read_sizes(generator, Facts({}, "config.yaml"))
     assert not sizes.causal
@@ -97,16 +97,15 @@ def test_pieces_of_a_step_are_the_same_every_time_and_of_its_split() -> None:
 def test_a_run_goes_on_where_it_stopped_and_learns(tmp_path: Path, monkeypatch: Any) -> None:
     import torch
 
-    from demo.speech import vocoder_run
-    from demo.speech.vocoder_lesson import pieces
+    from demo.speech import vocoder_lesson
+    from demo.speech.run import vocoder_run
 
     torch.set_num_threads(1)
-    same = pieces("train", 0)
-    monkeypatch.setattr(vocoder_run, "pieces", lambda split, step: same)
-    run = vocoder_run.VocoderRun(tmp_path)
+    same = vocoder_lesson.pieces("train", 0)
+    monkeypatch.setattr(vocoder_lesson, "pieces", lambda split, step: same)
+    run = vocoder_run(tmp_path)
     first = [run.learn(1000) for _ in range(6)]
     assert first[-1]["spectrum"] < first[0]["spectrum"]
     run.save()
     expected = run.learn(1000)
-    assert vocoder_run.VocoderRun(tmp_path).learn(1000) == expected
-    assert (tmp_path / "hift.pt").exists()
+    assert vocoder_run(tmp_path).learn(1000) == expected
