@@ -138,6 +138,7 @@ def container_keys(family: Family, file_types: Mapping[str, int]) -> Metadata:
     keys.texts("minicpmo.modules", list(file_types))
     keys.text("minicpmo.llm.arch", family.llm_arch)
     keys.text("minicpmo.chat.spoken_begin", family.spoken_begin)
+    keys.flag("minicpmo.chat.user_instructs", family.user_instructs)
     for module, file_type in file_types.items():
         keys.u32(f"minicpmo.{module}.file_type", file_type)
     return keys

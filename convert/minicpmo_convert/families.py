@@ -87,7 +87,9 @@ class Family:
     roles: tuple[str, ...] = (*_CHAT_ROLES, *_IMAGE_ROLES)  # of TOKENS, which its vocabulary must have
     tokens: dict[str, str] = field(default_factory=lambda: TOKENS)
     stops: tuple[str, ...] = ("<|im_end|>", "<|endoftext|>")
+    chunks_stand_alone: bool = False  # a stream's seconds of sound have each a spectrum of their own
     spoken_begin: str = "<|tts_bos|>"  # opens an answer that is to be said
+    user_instructs: bool = False  # a session's first message says how to answer, though it is a user's
     slice_style: str = "2.6"
     rows_are_joined: bool = False  # the tower takes the patches of a slice for one row of them
     use_image_id: bool = True  # where preprocessor_config.json leaves it open
@@ -153,8 +155,10 @@ O_2_6 = Family(
     audio_defaults=_WHISPER,
     pool_step=2,
     tags_chunks=True,
+    chunks_stand_alone=True,
     roles=(*_CHAT_ROLES, *_IMAGE_ROLES, *_AUDIO_ROLES, *_SPEAKER_ROLES),
     spoken_begin="<|spk_bos|><|spk|><|spk_eos|><|tts_bos|>",
+    user_instructs=True,
     attention_bias=True,
     projector_versions=(26, 4),
 )

@@ -12,6 +12,12 @@ namespace {
 
 constexpr int kDuplexRedundancy = 2;  // mel frames on both sides: 20 ms
 
+// Throws UnsupportedModelError where the model does not hear.
+const AudioConfig& config_of(const Model& model) {
+    model.audio();
+    return *model.config().audio;
+}
+
 // The first chunk is longer than the others, and the reference fills it up with silence in front.
 size_t first_padding(const StreamingMelConfig& mel, int sample_rate) {
     return static_cast<size_t>((mel.first_chunk_ms - mel.chunk_ms) * sample_rate / 1000);
@@ -30,15 +36,17 @@ StreamingMelConfig streaming_mel_config(AudioStreamMode mode, const AudioConfig&
     mel.redundancy = mode == AudioStreamMode::duplex ? kDuplexRedundancy : 0;
     const int extra_ms = mel.first_chunk_ms - mel.chunk_ms;
     mel.chunk_ms = static_cast<int>(std::lround(config.chunk_s * 1000.0F));
-    mel.first_chunk_ms = mel.chunk_ms + extra_ms;
+    const bool stands_alone = mode == AudioStreamMode::half_duplex && config.chunks_stand_alone;
+    mel.first_chunk_ms = mel.chunk_ms + (stands_alone ? 0 : extra_ms);
     return mel;
 }
 
 AudioStream::AudioStream(std::shared_ptr<const Model> model, AudioStreamMode mode)
     : model_(std::move(model)),
       mode_(mode),
+      stands_alone_(config_of(*model_).chunks_stand_alone && mode == AudioStreamMode::half_duplex),
       workspace_(model_->backend()),
-      mel_((model_->audio(), model_->log_mel()), streaming_mel_config(mode, *model_->config().audio)),
+      mel_(model_->log_mel(), streaming_mel_config(mode, *model_->config().audio)),
       state_(start()) {
     reset();
 }
@@ -112,15 +120,23 @@ void AudioStream::archive(Archive& archive) {
                           pending_.size());
 }
 
+void AudioStream::encode(const MelChunk& chunk, Array<float>& rows) {
+    const AudioEncoder& encoder = model_->audio();
+    if (encoder.is_full(*state_, static_cast<int>(chunk.mel.dim(1)))) state_ = start();
+    const Array<float> more = encoder.encode_chunk(
+        chunk.mel, {.prefix = chunk.prefix, .suffix = chunk.suffix}, *state_, workspace_);
+    rows.data.insert(rows.data.end(), more.data.begin(), more.data.end());
+    rows.shape[1] += more.dim(1);
+}
+
 void AudioStream::hear(std::span<const float> samples, bool is_last, Array<float>& rows) {
+    if (stands_alone_) {
+        if (!samples.empty()) encode({model_->log_mel()->offline(samples)}, rows);
+        return;
+    }
     std::optional<MelChunk> chunk = mel_.push(samples, is_last);
     while (chunk && chunk->mel.dim(1) > 0) {
-        const AudioEncoder& encoder = model_->audio();
-        if (encoder.is_full(*state_, static_cast<int>(chunk->mel.dim(1)))) state_ = start();
-        const Array<float> more = encoder.encode_chunk(
-            chunk->mel, {.prefix = chunk->prefix, .suffix = chunk->suffix}, *state_, workspace_);
-        rows.data.insert(rows.data.end(), more.data.begin(), more.data.end());
-        rows.shape[1] += more.dim(1);
+        encode(*chunk, rows);
         if (!is_last) break;
         chunk = mel_.push({}, true);
     }
@@ -148,6 +164,14 @@ Array<float> AudioStream::finish() {
     Array<float> rows({model_->audio().config().n_embd, 0});
     if (n_sample_ > 0) hear(pending_, true, rows);
     reset();
+    return rows;
+}
+
+Array<float> AudioStream::end_piece() {
+    if (!stands_alone_) return finish();
+    Array<float> rows({model_->audio().config().n_embd, 0});
+    hear(pending_, true, rows);
+    pending_.clear();
     return rows;
 }
 

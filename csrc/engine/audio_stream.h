@@ -1,7 +1,7 @@
 #pragma once
 // AudioStream: sound as it arrives, to embeddings chunk by chunk. How the samples are cut when they are
-// pushed makes no difference. Reference: MiniCPMO.streaming_prefill (half duplex) and the duplex wrapper's
-// audio side.
+// pushed makes no difference. Reference: MiniCPMO.streaming_prefill (half duplex; of models whose chunks
+// stand alone get_audio_embedding_streaming) and the duplex wrapper's audio side.
 
 #include <memory>
 #include <span>
@@ -28,8 +28,10 @@ public:
     // n]
     Array<float> push(std::span<const float> samples);
     Array<float> finish();  // what is left, shorter than a chunk; the stream is then as new
+    // The same, but where chunks stand alone: there the stream goes on behind the short one.
+    Array<float> end_piece();
     // Forgets what was heard. A stream opens with 35 ms of silence, which fill its first chunk up, unless
-    // whoever streams brings that much more at first.
+    // whoever streams brings that much more at first. Where chunks stand alone there is no silence.
     void reset(bool opens_with_silence = true);
     // A place to come back to: cheap, and one of many.
     struct Mark {
@@ -52,12 +54,14 @@ public:
 
 private:
     void hear(std::span<const float> samples, bool is_last, Array<float>& rows);
+    void encode(const MelChunk& chunk, Array<float>& rows);
     size_t next_length() const;
     std::shared_ptr<AudioEncoderState> start() const;
     uint64_t last_cell(int n) const;
 
     std::shared_ptr<const Model> model_;
     AudioStreamMode mode_;
+    bool stands_alone_ = false;  // each chunk
     Workspace workspace_;
     StreamingMel mel_;
     std::shared_ptr<AudioEncoderState> state_;  // shared with marks: a new one where the encoder begins anew

@@ -182,6 +182,7 @@ AudioConfig read_audio(const GgufFile& file, int n_embd_llm) {
     a.encoder.pool_step = keys.integer("pool_step", 1, 1024);
     a.chunk_s = keys.number("chunk_length_s", 0.02, 30.0, 1.0);
     a.tags_chunks = file.get_or<bool>("minicpmo.audio.tags_chunks", false);
+    a.chunks_stand_alone = file.get_or<bool>("minicpmo.audio.chunks_stand_alone", false);
     check<ModelFileError>(w.n_embd % w.n_head == 0,
                           "[config] expected audio heads that divide the width, got {} of {}", w.n_head,
                           w.n_embd);
@@ -244,6 +245,7 @@ TokenRoles read_token_roles(const GgufFile& file, int n_vocab) {
 ChatFormat read_chat(const GgufFile& file) {
     ChatFormat chat = read_chat_format(file.get_or<std::string>("tokenizer.chat_template", ""));
     chat.spoken_begin = file.get_or<std::string>("minicpmo.chat.spoken_begin", chat.spoken_begin);
+    chat.user_instructs = file.get_or<bool>("minicpmo.chat.user_instructs", false);
     // Where sentence pieces do not say so, they begin a text with a token of their own.
     const bool is_pieces = file.get_or<std::string>("tokenizer.ggml.model", "") == "llama";
     const bool adds_begin = file.get_or<bool>("tokenizer.ggml.add_bos_token", is_pieces);

@@ -44,6 +44,8 @@ struct AudioConfig {
     AudioEncoderConfig encoder;
     float chunk_s = 1.0F;      // blocks of attention, and chunks of a stream
     bool tags_chunks = false;  // in a prompt each chunk has the tags of a sound
+    // A stream's chunks have each a spectrum of their own, with its own floor and silence behind it.
+    bool chunks_stand_alone = false;
 };
 
 // Ids of the tokens that structure a prompt; -1 where the vocabulary has none.

@@ -102,7 +102,7 @@ void Session::prefill_stream(std::span<const Message> messages, const PromptOpti
                 if (stream_->n_sample() == 0) stream_->reset(sound.size() < n_first);
                 Array<float> rows = stream_->push(sound);
                 if (--n_left == 0 && is_last) {
-                    const Array<float> rest = stream_->finish();
+                    const Array<float> rest = stream_->end_piece();
                     rows.data.insert(rows.data.end(), rest.data.begin(), rest.data.end());
                     rows.shape[1] += rest.dim(1);
                 }
@@ -128,19 +128,23 @@ void Session::read_messages(std::span<const Message> messages, const PromptOptio
     is_generating_ = false;
     enforce_window();
     const State before = state_;
+    const ChatFormat& format = model_->config().chat;
     const PromptBuilder builder(*model_);
     Prompt prompt;
     for (const Message& message : messages) {
         Media media;
         const std::vector<ChatMessage> chat = to_chat({&message, 1}, media);
+        const bool is_first = n_past() == 0 && !state_.unread && prompt.ids.empty();
+        const bool is_streamed = hear && message.role == Role::user && !media.sounds.empty();
+        const bool instructs =
+            format.user_instructs && is_first && message.role == Role::user && !is_streamed;
         const bool continues = state_.open_turn == Role::user && message.role == Role::user;
         if (!continues) {
-            const bool is_first = n_past() == 0 && !state_.unread && prompt.ids.empty();
-            const TemplateOptions t = to_template_options(options, model_->config().chat, false);
+            const TemplateOptions t = to_template_options(options, format, format.user_instructs);
             const std::string before_turn = is_first ? opening(message.role, t) : closing();
             const std::vector<int32_t> ids = model_->tokenizer().encode(before_turn, true);
             prompt.ids.insert(prompt.ids.end(), ids.begin(), ids.end());
-            const bool is_round = message.role == Role::user;
+            const bool is_round = message.role == Role::user && !instructs;
             const auto n_unread = static_cast<int32_t>(state_.unread.has_value());
             if (is_round)
                 state_.rounds.push_back(n_past() + n_unread + static_cast<int32_t>(prompt.ids.size()));
@@ -148,22 +152,26 @@ void Session::read_messages(std::span<const Message> messages, const PromptOptio
         }
         std::vector<Segment> segments;
         if (!continues) {
-            segments.push_back(
-                {PartKind::text, {model_->config().chat.open_turn(role_name(message.role)), true}, -1});
+            segments.push_back({PartKind::text, {format.open_turn(role_name(message.role)), true}, -1});
         }
         for (Segment& segment :
-             render_content(chat[0].content, to_template_options(options, model_->config().chat, false))) {
+             render_content(chat[0].content, to_template_options(options, format, false))) {
             segments.push_back(std::move(segment));
         }
         PromptOptions own = options;
         if (hear && message.role == Role::user) hear(media);
         // Recordings in other messages are whole, and in the reference not heard in blocks, unlike in chat().
-        own.hears_whole = own.hears_whole || (hear && message.role != Role::user);
+        own.hears_whole = own.hears_whole || instructs || (hear && message.role != Role::user);
         append(prompt, builder.build(segments, media, own, state_.n_image));
         for (const Media::Picture& picture : media.images)
             state_.n_image += static_cast<int32_t>(picture.later_frames.size()) + 1;
         state_.open_turn = message.role;
         state_.answer_is_spoken = false;
+        if (instructs) {
+            const std::vector<int32_t> ids = model_->tokenizer().encode(format.turn_end, true);
+            prompt.ids.insert(prompt.ids.end(), ids.begin(), ids.end());
+            state_.open_turn.reset();
+        }
     }
     state_.answer_is_open = false;
     try {
@@ -308,6 +316,7 @@ std::optional<Piece> Session::next() {
     const int32_t id = sample(context_.logits(), generated_, options_.sampling, rng_, {forbidden_, ends_});
     if (generated_.empty()) timings_.first_token_s = answer_watch_.seconds();
     if (std::find(ends_.begin(), ends_.end(), id) != ends_.end()) return finish("stop");
+    if (id == model_->config().tokens.tts_eos) state_.answer_is_spoken = false;  // it said so itself
     generated_.push_back(id);
     state_.unread = id;
     return Piece{id, utf8_.push(model_->tokenizer().bytes_of(id))};

@@ -67,7 +67,7 @@ public:
     Session(std::shared_ptr<const Model> model, const SessionOptions& options);
 
     // Appends messages to the conversation. A user message after a user message continues that turn, without
-    // tags.
+    // tags, but for the first of a model whose user instructs.
     void prefill(std::span<const Message> messages, const PromptOptions& options);
     // The same, with sound that goes on from call to call: what completes a second is read, and with
     // `is_last` the rest too. Pieces of a second each are what the reference takes; here any length will do.
@@ -87,6 +87,10 @@ public:
     // The state [n_embd] at the last <|spk|> before the answer, which is its voice. Empty without one, and
     // where the model does not speak as its prompt sounds.
     const std::vector<float>& speaker() const { return state_.speaker; }
+
+    // Of the next token after all that was read, [n_vocab], and what was read row by row.
+    std::span<const float> logits() { return context_.logits(); }
+    std::span<const RowSource> rows() const { return context_.rows(); }
 
     // A place in the conversation to come back to, such as before an answer to who turned out not to have
     // finished: as cheap as the logits. Restoring ends an answer that goes on, and throws ArgumentError when

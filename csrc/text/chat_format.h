@@ -17,6 +17,9 @@ struct ChatFormat {
     std::string thought_begin;   // opens an answer that is to have thoughts
     bool trims = false;          // what is said stands without spaces around it
     std::string spoken_begin = "<|tts_bos|>";  // opens an answer that is to be said
+    // A session's first message says how to answer, though it is a user's: a turn of its own, never a part
+    // of the next user's.
+    bool user_instructs = false;
 
     std::string open_turn(std::string_view role) const { return turn_begin + std::string(role) + role_end; }
 };

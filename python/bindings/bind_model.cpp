@@ -64,7 +64,8 @@ PyFacts describe(const Model& model) {
         out["audio"] =
             py::dict("n_layer"_a = w.n_layer, "n_embd"_a = w.n_embd, "n_ff"_a = w.n_ff, "n_head"_a = w.n_head,
                      "n_mel"_a = w.n_mel, "n_position"_a = w.n_position, "sample_rate"_a = a.mel.sample_rate,
-                     "hop"_a = a.mel.hop, "pool_step"_a = a.encoder.pool_step, "chunk_s"_a = a.chunk_s);
+                     "hop"_a = a.mel.hop, "pool_step"_a = a.encoder.pool_step, "chunk_s"_a = a.chunk_s,
+                     "chunks_stand_alone"_a = a.chunks_stand_alone);
     }
     if (model.has_voices()) {
         out["speech"] = describe_speech(model.speech());
@@ -72,6 +73,7 @@ PyFacts describe(const Model& model) {
         out["speech"] = describe_speech(model.book_speech());
     }
     out["stop_tokens"] = c.tokens.stop;
+    out["user_instructs"] = c.chat.user_instructs;
     return out;
 }
 

@@ -134,6 +134,30 @@ void bind_session(py::module_& m) {
             "answer_hidden", [](const Session& session) { return to_numpy(session.answer_hidden()); },
             "float32 [n, n_embd]: row i is the state after the final norm with token i of the answer as "
             "input.")
+        .def(
+            "logits",
+            [](Session& session) {
+                const std::span<const float> logits = session.logits();
+                return to_numpy(std::vector<float>(logits.begin(), logits.end()),
+                                {static_cast<py::ssize_t>(logits.size())});
+            },
+            "float32 [n_vocab], of the next token after all that was read.")
+        .def(
+            "ids",
+            [](const Session& session) {
+                std::vector<int32_t> ids;
+                for (const RowSource& row : session.rows()) ids.push_back(row.token);
+                const auto n = static_cast<py::ssize_t>(ids.size());
+                return to_numpy(std::move(ids), {n});
+            },
+            "int32 [n_past]: the token of each row, -1 where it is a picture's or a sound's.")
+        .def(
+            "speaker",
+            [](const Session& session) {
+                const std::vector<float>& state = session.speaker();
+                return to_numpy(state, {static_cast<py::ssize_t>(state.size())});
+            },
+            "float32 [n_embd]: the state that is the answer's voice, or nothing.")
         .def_property_readonly("n_past", &Session::n_past)
         .def_property_readonly("n_ctx", &Session::n_ctx)
         .def_property_readonly("n_rounds", &Session::n_round)

@@ -346,11 +346,19 @@ class Session:
         """
         Begins an answer.
         """
+    def ids(self) -> numpy.typing.NDArray[numpy.int32]:
+        """
+        int32 [n_past]: the token of each row, -1 where it is a picture's or a sound's.
+        """
     def interrupt(self) -> None:
         """
         Stops what another thread computes; that call raises or ends its answer.
         """
     def load(self, path: str) -> None: ...
+    def logits(self) -> numpy.typing.NDArray[numpy.float32]:
+        """
+        float32 [n_vocab], of the next token after all that was read.
+        """
     def next(self) -> tuple[int, str] | None:
         """
         (id, text) or None at the end of the answer. An id of -1 closes a character that stayed incomplete.
@@ -380,6 +388,10 @@ class Session:
     def restore(self, snapshot: SessionSnapshot) -> None: ...
     def save(self, path: str) -> None: ...
     def snapshot(self) -> SessionSnapshot: ...
+    def speaker(self) -> numpy.typing.NDArray[numpy.float32]:
+        """
+        float32 [n_embd]: the state that is the answer's voice, or nothing.
+        """
     @property
     def kv_bytes(self) -> int: ...
     @property

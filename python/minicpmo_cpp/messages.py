@@ -80,7 +80,7 @@ def system_prompt(ref_audio: Any = None, mode: str = "default", language: str = 
         {"role": "system", "content": [str or float32 [n], ...]}.
     """
     parts: list[Any] = _core.system_prompt(ref_audio is not None, mode, language)
-    return {"role": "system", "content": [_recording(ref_audio) if p is None else p for p in parts]}
+    return {"role": "system", "content": [to_recording(ref_audio) if p is None else p for p in parts]}
 
 
 # Of models that speak as their prompt sounds, by mode and language: what is said without a recording, before
@@ -159,7 +159,7 @@ def read_aloud(text: str, voice: Voice | Samples | None) -> list[dict[str, Any]]
         "请用这种声音风格来为用户提供帮助。 直接作答，不要有冗余内容",
     )
     return [
-        {"role": "system", "content": [before, _recording(voice), after]},
+        {"role": "system", "content": [before, to_recording(voice), after]},
         {"role": "user", "content": ["请朗读以下内容。" + " " + text]},
     ]
 
@@ -170,7 +170,8 @@ def language_of(text: str) -> str:
     return "zh" if is_chinese or not any(letter.isalpha() for letter in text) else "en"
 
 
-def _recording(voice: Any) -> Samples:
+def to_recording(voice: Any) -> Samples:
+    """What was recorded of a voice, or a recording itself: anything that audio.to_samples takes."""
     if not isinstance(voice, Voice):
         return to_samples(voice)
     if not len(samples := voice.samples):

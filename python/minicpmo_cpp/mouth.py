@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from minicpmo_cpp import _core
 from minicpmo_cpp._core import MiniCPMOError, UnsupportedModelError
+from minicpmo_cpp.messages import sounding_prompt, system_prompt, to_recording
 from minicpmo_cpp.options import flag, integer
 from minicpmo_cpp.tokenizer import to_ids
 from minicpmo_cpp.voice import Voice
@@ -50,6 +51,25 @@ class Mouth:
     def voice(self, name: str) -> Voice:
         """A voice of the file. Raises ValueError naming those there are."""
         return self._open_voices().named(name)
+
+    def system_prompt(
+        self, ref_audio: Any = None, mode: str = "default", language: str = "zh"
+    ) -> dict[str, Any]:
+        """The official first message of a conversation with this model, whoever says it there.
+
+        Args:
+            ref_audio: a voice to imitate, as system_prompt() of the package takes it, as mode and language.
+
+        Returns:
+            {"role": "system" or "user", "content": [str or float32 [n], ...]}.
+
+        Raises:
+            ValueError: voice_cloning without ref_audio.
+        """
+        if not self._open().describe()["user_instructs"]:
+            return system_prompt(ref_audio, mode, language)
+        sample = None if ref_audio is None else to_recording(ref_audio)
+        return sounding_prompt(sample, mode, "zh" if language == "zh" else "en")
 
     def tts_forward(self, text_ids: Any, hidden: ArrayLike, codes: Any) -> NDArray[np.float32]:
         """The speech model over a whole utterance: words, their states and the codes -> logits of each code.

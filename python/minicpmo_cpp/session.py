@@ -98,14 +98,16 @@ class Session:
         """Reads messages into the conversation: all of them, or none if it fails.
 
         Args:
-            messages: as in Model.chat. A user message after a user message continues that turn.
+            messages: as in Model.chat. A user message after a user message continues that turn, but not the
+                first message of a model which is told by a user how to answer, see Model.system_prompt.
             max_slice_nums: most slices of a picture, 1 to 64; if None the model's own number, 1 with a video.
             use_image_id: whether pictures are numbered; if None the model's own way, not with a video.
             omni_mode: joins the parts of a message without newlines; if None, with a video that sounds.
             parse_special: whether special tokens in the text count as such.
             stream_audio: sounds of user messages go on from call to call, pieces of any length: what
                 completes a second is read.
-            is_last_chunk: what is left of them is read, too.
+            is_last_chunk: what is left of them is read, too, and the next sound begins anew. Where a model
+                hears each second by itself it goes on behind a short one.
 
         Raises:
             ContextFullError: there is no room for them.
@@ -152,9 +154,9 @@ class Session:
     ) -> Answer:
         """Answers what was read. The keywords are those of Model.chat.
 
-        With audio=True every ten tokens are said while the next ones are written. The system prompt is the
-        caller's: system_prompt(voice, "audio_assistant"). Of a repetition_window only so many of the last
-        tokens count, of 0 all; with a length_penalty above 1 answers get longer.
+        With audio=True every ten tokens are said while the next ones are written. The first message is the
+        caller's: Model.system_prompt(voice, "audio_assistant"). Of a repetition_window only so many of the
+        last tokens count, of 0 all; with a length_penalty above 1 answers get longer.
 
         Returns:
             An iterator of pieces. Closing it, or leaving it before its end, ends the answer there.

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import struct
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -171,9 +171,10 @@ def write_member(
     folder: Path,
     more_config: dict[str, Any] | None = None,
     more_tensors: dict[str, Values] | None = None,
+    more_tokens: tuple[str, ...] = (),
 ) -> Path:
     """Writes the checkpoint of that member into the folder, which it makes, with what else it is to hold."""
-    member = MEMBERS[name]
+    member = replace(MEMBERS[name], added=[*MEMBERS[name].added, *more_tokens])
     folder.mkdir()
     tokens, files = _vocabulary(member)
     config = {

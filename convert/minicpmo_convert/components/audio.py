@@ -80,6 +80,7 @@ def write_keys(
     keys.text("minicpmo.audio.hidden_act", activation)
     keys.flag("minicpmo.audio.stream_input", config.flag("stream_input", False))
     keys.flag("minicpmo.audio.tags_chunks", config.flag("chunk_input", family.tags_chunks))
+    keys.flag("minicpmo.audio.chunks_stand_alone", family.chunks_stand_alone)
 
 
 def take_tensors(checkpoint: Checkpoint, sizes: dict[str, int]) -> list[Tensor]:

@@ -13,7 +13,7 @@ from minicpmo_cpp.official.chunk import OmniOutput
 from minicpmo_cpp.official.duplex import MiniCPMODuplex
 from minicpmo_cpp.official.options import check_fixed, check_speech_sampling, drawn_at
 from minicpmo_cpp.official.placement import Placed
-from minicpmo_cpp.official.processor import MiniCPMOProcessor
+from minicpmo_cpp.official.processor import MiniCPMOProcessor, SystemPrompt
 from minicpmo_cpp.official.stream import Simplex
 from minicpmo_cpp.options import flag, integer
 from minicpmo_cpp.sound_file import check_path
@@ -35,7 +35,7 @@ class MiniCPMO(Simplex):
     def __init__(self, model: Model) -> None:
         """Wraps an open model; users call from_pretrained()."""
         super().__init__(model)
-        self.processor = MiniCPMOProcessor()
+        self.processor = MiniCPMOProcessor(model)
         self.tts = Placed()
 
     @classmethod
@@ -102,7 +102,7 @@ class MiniCPMO(Simplex):
         self.model._open_voices().sample_rate  # noqa: B018  raises
         return self.tts
 
-    get_sys_prompt = staticmethod(MiniCPMOProcessor.get_sys_prompt)
+    get_sys_prompt = SystemPrompt()
 
     def chat(
         self,

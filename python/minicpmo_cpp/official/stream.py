@@ -70,8 +70,9 @@ class Simplex(Placed):
             omni_mode: joins the parts of the message without newlines.
             max_slice_nums: most slices of a picture; 1 if None.
             use_tts_template: changes nothing, as enable_thinking: streaming_generate has the same keywords.
-            is_last_chunk: the user's sound ends here.
-            stream_input: whether the sound goes on where the last call's ended; if None, a user's does.
+            is_last_chunk: the user's sound ends here. Of a model like 2.6 each call's sound does.
+            stream_input: whether the sound goes on where the last call's ended; if None, a user's does, but
+                not that of a first message which says how to answer.
             tokenizer: changes nothing, as processor.
 
         Returns:
@@ -88,9 +89,17 @@ class Simplex(Placed):
             raise ValueError(f"[official] expected a list of one message, got {found} (msgs)")
         is_omni = flag("omni_mode", omni_mode)
         ((role, parts),) = parse_messages(msgs, is_whole=False, allow_remote=self.model.allow_remote).messages
-        is_streamed = role == "user" if stream_input is None else flag("stream_input", stream_input)
+        session = self._conversation(session_id)
+        config = self.model.config
+        instructs = config["user_instructs"] and session.n_past == 0
+        has_sound = any(is_sound_part(part) for part in parts)
+        is_streamed = role == "user" and not instructs
+        if stream_input is not None:
+            is_streamed = flag("stream_input", stream_input)
         is_last = flag("is_last_chunk", is_last_chunk)
-        self._conversation(session_id).prefill(
+        if has_sound and "audio" in config and config["audio"]["chunks_stand_alone"]:
+            is_last = True
+        session.prefill(
             [{"role": role, "content": parts}],
             max_slice_nums=1 if max_slice_nums is None else max_slice_nums,
             use_image_id=False,
