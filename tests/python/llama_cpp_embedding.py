@@ -1,4 +1,7 @@
-"""What llama-cpp-python makes of a picture: LLM.gguf MMPROJ.gguf PIXELS.npy OUT.npy."""
+"""What llama-cpp-python makes of a picture: LLM.gguf MMPROJ.gguf PIXELS.npy OUT.npy [exact].
+
+With `exact` attention is not its flash attention, which rounds keys and values to half precision.
+"""
 
 import ctypes
 import sys
@@ -9,10 +12,12 @@ from llama_cpp import mtmd_cpp as mtmd
 
 IMAGE_CHUNK = 1  # MTMD_INPUT_CHUNK_TYPE_IMAGE
 
-llm, mmproj, source, target = sys.argv[1:]
+llm, mmproj, source, target, *rest = sys.argv[1:]
 model = llama_cpp.Llama(llm, n_ctx=512, n_threads=2, verbose=False)
 parameters = mtmd.mtmd_context_params_default()
 parameters.n_threads, parameters.use_gpu, parameters.warmup = 2, False, False
+if rest == ["exact"]:
+    parameters.flash_attn_type = llama_cpp.LLAMA_FLASH_ATTN_TYPE_DISABLED
 context = mtmd.mtmd_init_from_file(mmproj.encode(), model.model, parameters)
 pixels = np.ascontiguousarray(np.load(source))
 height, width, _ = pixels.shape

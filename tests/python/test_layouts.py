@@ -291,14 +291,22 @@ def test_mel_filters() -> None:
     assert filters[0, 1] == pytest.approx(0.02486259, abs=1e-6)  # librosa.filters.mel(sr=16000, n_fft=400)
 
 
+# Relative L2. Two towers in float32 differ by rounding, 1e-5 here. Flash attention of llama.cpp has keys and
+# values in half precision, which costs more, on tiny-b's ramp 1.4e-2.
 @needs_golden
 @pytest.mark.parametrize("picture", ["noise", "ramp"])
-def test_llama_cpp_sees_the_same(picture: str, golden: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("name", "attention", "limit"),
+    [("tiny-a", "flash", 1e-2), ("tiny-a", "exact", 1e-4), ("tiny-b", "exact", 1e-4)],
+)
+def test_llama_cpp_sees_the_same(
+    name: str, attention: str, limit: float, picture: str, golden: Path, tmp_path: Path
+) -> None:
     """On a square of one slice, where it places patches as the official code does."""
     peer = os.environ.get("MINICPMO_LLAMA_CPP")
     if peer is None:
         pytest.skip("MINICPMO_LLAMA_CPP names no Python with llama-cpp-python")
-    write_folder(golden / "tiny-a" / "checkpoint", tmp_path / "pair", "f32", "mmproj")
+    write_folder(golden / name / "checkpoint", tmp_path / "pair", "f32", "mmproj")
     down, across = np.mgrid[:448, :448]
     ramp = np.stack([across // 2, down // 2, (across + down) // 4], -1).astype(np.uint8)
     noise = np.random.default_rng(0).integers(0, 255, (448, 448, 3), np.uint8)
@@ -307,10 +315,11 @@ def test_llama_cpp_sees_the_same(picture: str, golden: Path, tmp_path: Path) -> 
     llm = tmp_path / "pair" / LLM
     script = Path(__file__).with_name("llama_cpp_embedding.py")
     files = [llm, llm.with_name("mmproj-model-f16.gguf"), tmp_path / "pixels.npy", tmp_path / "theirs.npy"]
-    subprocess.run([peer, script, *files], check=True, capture_output=True)
+    options = ["exact"] if attention == "exact" else []
+    subprocess.run([peer, script, *files, *options], check=True, capture_output=True)
     theirs = np.load(tmp_path / "theirs.npy")
     ours = Model.load(llm).encode_image(pixels, max_slice_nums=1)[0]
-    assert np.linalg.norm(theirs - ours) < 1e-2 * np.linalg.norm(ours)
+    assert np.linalg.norm(theirs - ours) < limit * np.linalg.norm(ours)
 
 
 @pytest.fixture(scope="module")
