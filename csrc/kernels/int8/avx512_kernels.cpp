@@ -158,7 +158,7 @@ struct Avx512 {
 
 }  // namespace
 
-const Int8Kernels kAvx512Int8 = kernels_of<Avx512>(2, avx512_dot);
+const Int8Kernels kAvx512Int8 = kernels_of<Avx512>(2, avx512_dots);
 
 }  // namespace minicpmo::kernels
 

@@ -22,8 +22,9 @@ struct PanelFormat {
     std::array<TileFunction, kMostTileTokens> tiles = {};  // [t]: of t + 1 rows of x, for t < n_token
 };
 
-// One row of weights by one row of activations.
-using DotFunction = float (*)(const char* row, const char* x, int64_t n_in);
+// Rows of weights by one row of activations: y [n_row]. `stride`: bytes from row to row.
+using DotsFunction = void (*)(const char* rows, size_t stride, int64_t n_row, const char* x, int64_t n_in,
+                              float* y);
 // x [n_in] to a row of activations.
 using QuantizeFunction = void (*)(const float* x, char* out, int64_t n_in);
 
@@ -34,7 +35,7 @@ struct Int8Kernels {
     int64_t n_fewest = 2;
     PanelFormat (*format)(BlockType type) = nullptr;
     // Of single rows of x; nullptr for a type that is left to ggml, or itself nullptr for all of them.
-    DotFunction (*dot)(BlockType type) = nullptr;
+    DotsFunction (*dots)(BlockType type) = nullptr;
     QuantizeFunction quantize_blocks = nullptr;       // to a BlockRow
     QuantizeFunction quantize_superblocks = nullptr;  // to a SuperblockRow
 

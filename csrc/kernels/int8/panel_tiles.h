@@ -163,15 +163,15 @@ PanelFormat panel_format(BlockType type) {
     return {};
 }
 
-// dot: products of single rows, nullptr to leave all of them to ggml.
+// dots: products with single rows, nullptr to leave all of them to ggml.
 template <class V>
-constexpr Int8Kernels kernels_of(int64_t n_fewest, DotFunction (*dot)(BlockType)) {
+constexpr Int8Kernels kernels_of(int64_t n_fewest, DotsFunction (*dots)(BlockType)) {
     static_assert(PanelPart<V>::kRow <= kMostPanelRows && V::kToken <= kMostTileTokens);
     return {.n_row = PanelPart<V>::kRow,
             .n_token = V::kToken,
             .n_fewest = n_fewest,
             .format = panel_format<V>,
-            .dot = dot,
+            .dots = dots,
             .quantize_blocks = quantize_blocks<V>,
             .quantize_superblocks = quantize_superblocks<V>};
 }

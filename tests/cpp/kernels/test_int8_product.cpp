@@ -178,7 +178,10 @@ double largest_error(const Int8Kernels& k, const Problem& p, const std::vector<f
                                           .n = p.n,
                                           .y = y.data()};
     for (int64_t i = product.n_piece() - 1; i >= 0; --i) product.compute(i, 2);
-    const kernels::DotFunction dot = k.dot == nullptr ? nullptr : k.dot(p.type);
+    const kernels::DotsFunction dots = k.dots == nullptr ? nullptr : k.dots(p.type);
+    std::vector<float> single(static_cast<size_t>(dots == nullptr ? 0 : p.n * p.n_out), 1e30F);
+    for (int64_t t = 0; t < p.n && dots != nullptr; ++t)
+        dots(w.data(), stride, p.n_out, product.x[t], p.n_in, single.data() + t * p.n_out);
     double largest = 0;
     for (int64_t row = 0; row < p.n_out; ++row) {
         const char* first = w.data() + static_cast<size_t>(row) * stride;
@@ -196,7 +199,7 @@ double largest_error(const Int8Kernels& k, const Problem& p, const std::vector<f
                 size += std::abs(v);
             }
             std::vector<double> results = {y[static_cast<size_t>(t * p.n_out + row)]};
-            if (dot != nullptr) results.push_back(dot(first, product.x[t], p.n_in));
+            if (dots != nullptr) results.push_back(single[static_cast<size_t>(t * p.n_out + row)]);
             for (const double result : results) {
                 const double error = std::abs(result - sum) / (size > 0 ? size : 1);
                 largest = std::isnan(error) ? INFINITY : std::max(largest, error);
