@@ -209,7 +209,7 @@ def warm(paths: list[Path]) -> None:
 
 def contenders(arguments: argparse.Namespace, n_ctx: int, file: dict[str, Any]) -> list[Contender]:
     common = {"n_threads": arguments.threads, "n_ctx": n_ctx}
-    model = {"model": str(arguments.model), **common}
+    model = {"model": str(arguments.model), "use_mmap": not arguments.no_mmap, **common}
     found = [Contender("ours", sys.executable, "ours.py", model, file["has_vision"], file["has_audio"], True)]
     if arguments.peer is None:
         return found
@@ -237,6 +237,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--repeat", type=int, default=5, help="rounds, each in fresh processes")
     parser.add_argument("--speech-only", action="store_true", help="the figures of speaking alone")
+    parser.add_argument("--no-mmap", action="store_true", help="ours with a copy of the weights in memory")
     parser.add_argument("--json", type=Path, metavar="FILE", help="where everything measured is written")
     parsed = parser.parse_args(arguments)
     if parsed.peer is not None and parsed.llm is None:

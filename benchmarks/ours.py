@@ -12,9 +12,9 @@ from protocol import N_SLICE, N_TEXT, SIDE, WIDE, serve
 
 
 class Ours:
-    def load(self, *, model: str, n_threads: int, n_ctx: int) -> dict[str, Any]:
+    def load(self, *, model: str, n_threads: int, n_ctx: int, use_mmap: bool) -> dict[str, Any]:
         begin = perf_counter()
-        opened = Model.load(model, device="cpu", n_threads=n_threads)
+        opened = Model.load(model, device="cpu", n_threads=n_threads, use_mmap=use_mmap)
         opened.session(n_ctx=n_ctx).close()
         seconds = perf_counter() - begin
         self._subject = Understanding(opened, n_ctx)

@@ -114,6 +114,7 @@ LoadOptions to_load_options(const minicpmo_model_params* params) {
     options.modules.speech = (chosen.left_out & MINICPMO_MODULE_SPEECH) == 0;
     options.n_ctx = chosen.n_ctx;
     options.checks_memory = chosen.ignores_memory == 0;
+    options.weight_memory = chosen.copies_weights != 0 ? WeightMemory::copied : WeightMemory::mapped;
     options.media_cache_bytes = chosen.media_cache_bytes;
     return options;
 }

@@ -3,6 +3,7 @@
 #include <ggml-cpu.h>
 
 #include "base/error.h"
+#include "core/pages.h"
 
 namespace minicpmo {
 
@@ -94,7 +95,8 @@ Tensor WeightScope::slice(Tensor tensor, int64_t begin, int64_t n) const {
     return view;
 }
 
-Weights::Weights(std::shared_ptr<const GgufFile> file, const Backend& backend) : file_(std::move(file)) {
+Weights::Weights(std::shared_ptr<const GgufFile> file, const Backend& backend, WeightMemory memory)
+    : file_(std::move(file)) {
     const size_t n_tensor = file_->tensors().size();
     const size_t n_header = 1 + n_tensor * (1 + kMostSlices);
     context_.reset(ggml_init({ggml_tensor_overhead() * n_header, nullptr, true}));
@@ -105,17 +107,18 @@ Weights::Weights(std::shared_ptr<const GgufFile> file, const Backend& backend) :
         entries_.emplace(info.name, Entry{tensor});
     }
     if (backend.is_cpu()) {
-        map_tensors();
+        map_tensors(memory);
     } else {
         upload_tensors(backend);
     }
 }
 
-bool Weights::stays_in_place(const TensorInfo& info) {
+bool Weights::stays_in_place(const GgufFile& file, const TensorInfo& info, WeightMemory memory) {
+    if (memory == WeightMemory::copied && file.regions()[info.region].is_file) return false;
     return reinterpret_cast<uintptr_t>(info.data.data()) % kTensorAlignment == 0;
 }
 
-void Weights::map_tensors() {
+void Weights::map_tensors(WeightMemory memory) {
     std::vector<ggml_backend_buffer_t> by_region;
     for (const MemoryRegion& region : file_->regions()) {
         // ggml takes a mutable address but never writes to a weight; a mapped file is read-only anyway.
@@ -125,19 +128,19 @@ void Weights::map_tensors() {
     }
     size_t n_copied = 0;
     for (const TensorInfo& info : file_->tensors()) {
-        if (!stays_in_place(info)) n_copied += GGML_PAD(info.data.size(), kTensorAlignment);
+        if (!stays_in_place(*file_, info, memory)) n_copied += GGML_PAD(info.data.size(), kTensorAlignment);
     }
     size_t copy_offset = 0;
     ggml_backend_buffer_t copies = nullptr;
     if (n_copied > 0) {
         buffers_.emplace_back(ggml_backend_buft_alloc_buffer(ggml_backend_cpu_buffer_type(), n_copied));
         copies = buffers_.back().get();
-        check<OutOfMemoryError>(copies != nullptr, "[weights] no memory for {} bytes of unaligned tensors",
-                                n_copied);
+        check<OutOfMemoryError>(copies != nullptr, "[weights] no memory for {} bytes of weights", n_copied);
+        prefer_large_pages({static_cast<std::byte*>(ggml_backend_buffer_get_base(copies)), n_copied});
     }
     for (const TensorInfo& info : file_->tensors()) {
         const Tensor tensor = entries_.at(info.name).tensor;
-        if (stays_in_place(info)) {
+        if (stays_in_place(*file_, info, memory)) {
             ggml_backend_tensor_alloc(by_region[info.region], tensor,
                                       const_cast<std::byte*>(info.data.data()));
         } else {
@@ -145,6 +148,7 @@ void Weights::map_tensors() {
                                       static_cast<char*>(ggml_backend_buffer_get_base(copies)) + copy_offset);
             ggml_backend_tensor_set(tensor, info.data.data(), 0, info.data.size());
             copy_offset += GGML_PAD(info.data.size(), kTensorAlignment);
+            if (file_->regions()[info.region].is_file) drop_file_pages(info.data);
         }
     }
     for (const auto& buffer : buffers_)

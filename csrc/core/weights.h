@@ -43,13 +43,19 @@ private:
     std::string prefix_;  // empty or ends in '.'
 };
 
+// Where the CPU reads weights: where they lie in the file, there at once and shared by processes; or in a
+// copy in memory with large pages, which takes seconds to make and is faster to read.
+enum class WeightMemory { mapped, copied };
+
 class Weights {
 public:
-    // On the CPU tensors stay in the file's mapping (no copy); on a GPU they are uploaded.
-    Weights(std::shared_ptr<const GgufFile> file, const Backend& backend);
+    // On a GPU tensors are uploaded, whatever `memory` says.
+    Weights(std::shared_ptr<const GgufFile> file, const Backend& backend,
+            WeightMemory memory = WeightMemory::mapped);
 
-    // Whether the CPU reads this tensor where it lies, in the file.
-    static bool stays_in_place(const TensorInfo& info);
+    // Whether the CPU reads this tensor of the file where it lies. A copy may be asked for of what a file
+    // has; what was made is in memory already.
+    static bool stays_in_place(const GgufFile& file, const TensorInfo& info, WeightMemory memory);
 
     WeightScope root() { return {this, ""}; }
     std::vector<std::string> unused() const;  // tensors that nobody asked for
@@ -57,7 +63,7 @@ public:
 
 private:
     friend class WeightScope;
-    void map_tensors();
+    void map_tensors(WeightMemory memory);
     void upload_tensors(const Backend& backend);
 
     std::shared_ptr<const GgufFile> file_;

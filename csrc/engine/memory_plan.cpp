@@ -6,7 +6,6 @@
 
 #include "base/error.h"
 #include "base/log.h"
-#include "core/weights.h"
 #include "engine/book_writer.h"
 #include "engine/memory_bounds.h"
 #include "engine/model.h"
@@ -83,9 +82,9 @@ std::string MemoryPlan::table() const {
 }
 
 MemoryPlanner::MemoryPlanner(const GgufFile& file, const ModelConfig& config, bool on_cpu,
-                             const MachineMemory& available, int n_session)
+                             WeightMemory memory, const MachineMemory& available, int n_session)
     : llm_(config.llm), on_cpu_(on_cpu), available_(available), n_session_(std::max(1, n_session)) {
-    count_weights(file);
+    count_weights(file, memory);
     count_work(file, config);
 }
 
@@ -93,7 +92,7 @@ MemoryNeed MemoryPlanner::allocated(std::string name, uint64_t n_bytes) const {
     return {std::move(name), 0, on_cpu_ ? n_bytes : 0, on_cpu_ ? 0 : n_bytes};
 }
 
-void MemoryPlanner::count_weights(const GgufFile& file) {
+void MemoryPlanner::count_weights(const GgufFile& file, WeightMemory memory) {
     for (const TensorInfo& tensor : file.tensors()) {
         const std::string_view module = module_of(tensor.name);
         auto need = std::find_if(weights_.begin(), weights_.end(),
@@ -102,7 +101,7 @@ void MemoryPlanner::count_weights(const GgufFile& file) {
         const bool is_made = !file.regions()[tensor.region].is_file;
         const uint64_t n = tensor.data.size();
         if (on_cpu_) {
-            const bool is_read_in_place = Weights::stays_in_place(tensor);
+            const bool is_read_in_place = Weights::stays_in_place(file, tensor, memory);
             (is_read_in_place && !is_made ? need->mapped : need->host) += n;
             if (is_made && !is_read_in_place) need->host += n;
         } else {

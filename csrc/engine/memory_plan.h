@@ -11,6 +11,7 @@
 #include "core/gguf_file.h"
 #include "core/kv_cache.h"
 #include "core/machine_memory.h"
+#include "core/weights.h"
 #include "engine/model_config.h"
 
 namespace minicpmo {
@@ -39,7 +40,7 @@ class MemoryPlanner {
 public:
     // What the file has is what is needed: see open_model for leaving modules out. Throws what reading a
     // model's configuration throws.
-    MemoryPlanner(const GgufFile& file, const ModelConfig& config, bool on_cpu,
+    MemoryPlanner(const GgufFile& file, const ModelConfig& config, bool on_cpu, WeightMemory memory,
                   const MachineMemory& available, int n_session);
 
     // For so many tokens, whether they fit or not.
@@ -52,7 +53,7 @@ public:
     static void check_fit(const MemoryPlan& plan);
 
 private:
-    void count_weights(const GgufFile& file);
+    void count_weights(const GgufFile& file, WeightMemory memory);
     void count_work(const GgufFile& file, const ModelConfig& config);
     void count_books(const GgufFile& file, const ModelConfig& config);
     void count_speech(const GgufFile& file, const ModelConfig& config);

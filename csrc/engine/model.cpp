@@ -22,7 +22,7 @@ Head bind_head(const LlmConfig& llm, const TokenEmbedding& embedding, const Weig
 MemoryPlanner make_planner(const GgufFile& file, const ModelConfig& config, const Backend& backend,
                            const LoadOptions& options) {
     const MachineMemory available = options.available ? *options.available : available_memory(backend);
-    return {file, config, backend.is_cpu(), available, options.max_sessions};
+    return {file, config, backend.is_cpu(), options.weight_memory, available, options.max_sessions};
 }
 
 MemoryPlan make_plan(const MemoryPlanner& planner, const LlmConfig& llm, const LoadOptions& options,
@@ -61,7 +61,7 @@ Model::Model(std::shared_ptr<const GgufFile> file, const LoadOptions& options)
       planner_(make_planner(*file, config_, *backend_, options)),
       plan_(checked(make_plan(planner_, config_.llm, options, kv_type_), checks_memory_)),
       tokenizer_(read_vocabulary(*file)),
-      weights_(std::make_unique<Weights>(file, *backend_)),
+      weights_(std::make_unique<Weights>(file, *backend_, options.weight_memory)),
       decoder_(config_.llm.decoder, weights_->root()),
       embedding_{
           (weights_->root() / "token_embd").get("weight", {config_.llm.decoder.n_embd, config_.llm.n_vocab}),

@@ -32,6 +32,7 @@ struct LoadOptions {
     bool batches_sessions = false;
     size_t media_cache_bytes = kMediaCacheBytes;  // of embeddings that are kept; 0: none
     ModuleChoice modules = {};  // what else a run needs; the rest is as if the file did not have it
+    WeightMemory weight_memory = WeightMemory::mapped;
     // What memory is planned for: most tokens of each conversation, which is also what sessions have that ask
     // for none. 0: what the model was trained for, or what fits.
     int n_ctx = 0;

@@ -82,6 +82,7 @@ typedef struct minicpmo_model_params {
     int32_t n_ctx;           // tokens of a conversation to have memory for; 0: the model's own, or what fits
     int32_t left_out;        // modules that are not loaded: 0, or bits of minicpmo_memory.h
     int32_t ignores_memory;  // not 0: what does not fit is tried all the same
+    int32_t copies_weights;  // not 0: into memory with large pages: slower to load, faster to answer. Newer
 } minicpmo_model_params;
 
 typedef struct minicpmo_model_info {

@@ -32,12 +32,14 @@ void bind_memory(py::module_& m) {
         [](const std::string& path, const std::vector<std::string>& parts, bool looks_around,
            const std::string& device, int max_sessions,
            const std::optional<std::vector<std::string>>& modules, int n_ctx,
-           const std::optional<std::string>& kv_type, bool checks_memory, std::optional<uint64_t> available) {
+           const std::optional<std::string>& kv_type, bool checks_memory, std::optional<uint64_t> available,
+           bool copies_weights) {
             MemoryPlan plan;
             {
                 const py::gil_scoped_release release;
-                LoadOptions options = to_load_options(parts, device, 0, max_sessions,
-                                                      {modules, n_ctx, kv_type, checks_memory, available});
+                LoadOptions options =
+                    to_load_options(parts, device, 0, max_sessions,
+                                    {modules, n_ctx, kv_type, checks_memory, available, copies_weights});
                 options.looks_around = looks_around;
                 plan = Model::plan_memory(path, options);
             }
@@ -46,7 +48,7 @@ void bind_memory(py::module_& m) {
         py::arg("path"), py::kw_only(), py::arg("parts") = std::vector<std::string>{},
         py::arg("looks_around") = true, py::arg("device") = "auto", py::arg("max_sessions") = 0,
         py::arg("modules") = py::none(), py::arg("n_ctx") = 0, py::arg("kv_type") = py::none(),
-        py::arg("checks_memory") = true, py::arg("available") = py::none(),
+        py::arg("checks_memory") = true, py::arg("available") = py::none(), py::arg("copies_weights") = false,
         "What Model.load would plan of the same arguments: a dict of needs [(name, bytes mapped, allocated, "
         "on "
         "the device)] and what there is.");

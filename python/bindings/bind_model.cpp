@@ -200,9 +200,10 @@ void bind_model(py::module_& m) {
                const std::string& device, int n_threads, int max_sessions, bool batches_sessions,
                const std::optional<std::vector<std::string>>& modules, int n_ctx,
                const std::optional<std::string>& kv_type, bool checks_memory,
-               std::optional<uint64_t> available, size_t media_cache_bytes) {
-                LoadOptions options = to_load_options(parts, device, n_threads, max_sessions,
-                                                      {modules, n_ctx, kv_type, checks_memory, available});
+               std::optional<uint64_t> available, bool copies_weights, size_t media_cache_bytes) {
+                LoadOptions options =
+                    to_load_options(parts, device, n_threads, max_sessions,
+                                    {modules, n_ctx, kv_type, checks_memory, available, copies_weights});
                 options.looks_around = looks_around;
                 options.batches_sessions = batches_sessions;
                 options.media_cache_bytes = media_cache_bytes;
@@ -212,8 +213,8 @@ void bind_model(py::module_& m) {
             py::arg("looks_around") = true, py::arg("device") = "auto", py::arg("n_threads") = 0,
             py::arg("max_sessions") = 0, py::arg("batches_sessions") = false, py::arg("modules") = py::none(),
             py::arg("n_ctx") = 0, py::arg("kv_type") = py::none(), py::arg("checks_memory") = true,
-            py::arg("available") = py::none(), py::arg("media_cache_bytes") = kMediaCacheBytes,
-            py::call_guard<py::gil_scoped_release>(),
+            py::arg("available") = py::none(), py::arg("copies_weights") = false,
+            py::arg("media_cache_bytes") = kMediaCacheBytes, py::call_guard<py::gil_scoped_release>(),
             "Opens and checks a GGUF file, or a set of them; raises ModelFileError, and MemoryError for what "
             "does not fit.")
         .def("describe", &describe, "The facts of the file as a dict.")

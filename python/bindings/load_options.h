@@ -16,6 +16,7 @@ struct MemoryArguments {
     std::optional<std::string> kv_type;
     bool checks_memory = true;
     std::optional<uint64_t> available;  // bytes of all kinds of memory; the machine's if absent
+    bool copies_weights = false;
 };
 
 inline LoadOptions to_load_options(const std::vector<std::string>& parts, const std::string& device,
@@ -27,6 +28,7 @@ inline LoadOptions to_load_options(const std::vector<std::string>& parts, const 
     options.n_ctx = memory.n_ctx;
     if (memory.kv_type) options.kv_type = parse_type(*memory.kv_type);
     options.checks_memory = memory.checks_memory;
+    if (memory.copies_weights) options.weight_memory = WeightMemory::copied;
     if (memory.available) options.available = MachineMemory{*memory.available, *memory.available};
     return options;
 }

@@ -144,6 +144,9 @@ def chat(
     no_memory_check: Annotated[
         bool, typer.Option("--no-memory-check", help="Try what does not fit into memory.")
     ] = False,
+    no_mmap: Annotated[
+        bool, typer.Option("--no-mmap", help="Copy weights into memory: slower to load, faster to answer.")
+    ] = False,
     max_slices: Annotated[int | None, typer.Option(min=1, max=64, help="Most slices of an image.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of text.")] = False,
     verbose: Annotated[bool, typer.Option("-v", "--verbose", help="Timings on stderr.")] = False,
@@ -197,7 +200,7 @@ def chat(
         hears=is_chat or bool(audio) or (bool(video) and not no_video_audio),
         speaks=is_chat or voices or speech.is_wanted,
     )
-    loading = {"device": device, "n_ctx": ctx, "memory_check": not no_memory_check}
+    loading = {"device": device, "n_ctx": ctx, "memory_check": not no_memory_check, "use_mmap": not no_mmap}
     try:
         if plan:
             has_task = is_asked or is_chat or image or video or audio or speech.is_wanted

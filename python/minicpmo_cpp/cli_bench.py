@@ -52,6 +52,9 @@ def bench(
         str, typer.Option(help=f"Measure these alone, separated by commas: {', '.join(NAMES)}.")
     ] = "",
     device: Annotated[str, typer.Option(help="cpu, auto or a device of the engine.")] = "cpu",
+    no_mmap: Annotated[
+        bool, typer.Option("--no-mmap", help="Copy weights into memory: slower to load, faster to answer.")
+    ] = False,
 ) -> None:
     """Measure this machine and the stages of a model on it."""
     source = ModelArguments(model, hf_repo, revision, offline)
@@ -60,8 +63,9 @@ def bench(
         place = None if as_json is None else _place(as_json)
         with ExitStack() as stack:
             modules = needed_modules(sees=True, hears=True, speaks=True)
-            opened, path = source.open(stack, modules, device=device, n_threads=threads)
-            run = BenchRun(path, opened, lambda: Model.load(path, device=device, n_threads=threads), names)
+            loading = {"device": device, "n_threads": threads, "use_mmap": not no_mmap}
+            opened, path = source.open(stack, modules, **loading)
+            run = BenchRun(path, opened, lambda: Model.load(path, **loading), names)
             stack.callback(run.close)
             busy = busy_line(run.machine)
             if busy is not None:

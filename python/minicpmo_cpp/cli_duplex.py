@@ -105,6 +105,9 @@ def duplex(
     no_memory_check: Annotated[
         bool, typer.Option("--no-memory-check", help="Try what does not fit into memory.")
     ] = False,
+    no_mmap: Annotated[
+        bool, typer.Option("--no-mmap", help="Copy weights into memory: slower to load, faster to answer.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object for each second.")] = False,
     verbose: Annotated[bool, typer.Option("-v", "--verbose", help="Timings on stderr.")] = False,
     allow_remote: Annotated[
@@ -150,6 +153,7 @@ def duplex(
                 allow_remote=allow_remote,
                 n_ctx=ctx,
                 memory_check=not no_memory_check,
+                use_mmap=not no_mmap,
             )
             session = stack.enter_context(
                 opened.duplex(

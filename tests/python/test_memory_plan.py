@@ -116,6 +116,23 @@ def test_a_text_answer_leaves_other_modules_on_the_disk(
 
 
 @needs_golden
+def test_weights_copied_into_memory_are_planned_and_answer_the_same(path: Path) -> None:
+    mapped = plan_memory(path, available_memory=PLENTY, n_ctx=512).total
+    copied = plan_memory(path, available_memory=PLENTY, n_ctx=512, use_mmap=False).total
+    assert mapped.mapped > 0
+    assert copied.mapped == 0
+    # A tensor that the processor cannot read where it lies is copied either way.
+    assert copied.allocated == mapped.allocated + mapped.mapped
+    with pytest.raises(MemoryError, match="expected .* MiB of memory"):
+        Model.load(path, n_ctx=512, available_memory=copied.allocated - 1, use_mmap=False)
+    greedy = {"max_new_tokens": 8, "temperature": 0, "ignore_stop": True, "n_ctx": 512}
+    answers = [Model.load(path, use_mmap=use_mmap).chat("hi", **greedy) for use_mmap in (True, False)]
+    assert answers[0].token_ids == answers[1].token_ids
+    with pytest.raises(TypeError, match="use_mmap"):
+        Model.load(path, use_mmap="no")  # type: ignore[arg-type]
+
+
+@needs_golden
 def test_the_context_shrinks_to_what_fits(path: Path) -> None:
     whole = plan_memory(path, available_memory=PLENTY, modules=[])
     assert whole.n_ctx == Model.load(path).config["llm"]["n_ctx_train"]

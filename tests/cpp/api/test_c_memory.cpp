@@ -41,6 +41,12 @@ TEST_CASE("a plan counts what a model and its context take") {
     CHECK(less.n_ctx == 512);
     CHECK(less.mapped < plan.mapped);
     CHECK(less.host < plan.host);
+
+    params.copies_weights = 1;
+    auto copied = sized<minicpmo_memory_plan>();
+    REQUIRE(minicpmo_plan_memory(path.c_str(), &params, &copied) == MINICPMO_OK);
+    CHECK(copied.mapped == 0);
+    CHECK(copied.host == less.host + less.mapped);
 }
 
 TEST_CASE("a model has what it was loaded for") {

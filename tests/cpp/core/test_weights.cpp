@@ -57,6 +57,19 @@ TEST_CASE("scopes find tensors by their prefix") {
     CHECK((blk / 2 / "norm").try_get_f32("weight", {4}) == nullptr);
 }
 
+TEST_CASE("weights can be copied out of the file") {
+    const auto file = std::make_shared<const GgufFile>(open_built(small_file()));
+    Weights weights(file, cpu(), WeightMemory::copied);
+    for (const TensorInfo& info : file->tensors()) {
+        CHECK(Weights::stays_in_place(*file, info, WeightMemory::mapped));
+        CHECK_FALSE(Weights::stays_in_place(*file, info, WeightMemory::copied));
+    }
+    const Tensor norm = (weights.root() / "blk" / 1 / "norm").get("weight", {4});
+    CHECK(static_cast<const void*>(norm->data) != file->find_tensor("blk.1.norm.weight")->data.data());
+    CHECK(values(norm) == std::vector<float>{100, 101, 102, 103});
+    CHECK(values(weights.root().get("matrix.weight", {4, 3})).back() == 211);
+}
+
 TEST_CASE("a wrong shape is refused with both shapes, also where the tensor is optional") {
     Weights weights = load(small_file());
     const WeightScope matrix = weights.root() / "matrix";

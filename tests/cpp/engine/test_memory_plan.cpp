@@ -114,7 +114,7 @@ TEST_CASE("modules that are left out have no bytes, and nothing to work with") {
 
 TEST_CASE("more tokens never take less, and memory to spare changes nothing") {
     const GgufFile file = GgufFile::open(speaking_file().path());
-    const MemoryPlanner planner(file, read_model_config(file), true, {kPlenty, 0}, 1);
+    const MemoryPlanner planner(file, read_model_config(file), true, WeightMemory::mapped, {kPlenty, 0}, 1);
     MemoryPlan before = planner.plan(1, GGML_TYPE_F16);
     for (int n = 2; n <= 4096; ++n) {
         const MemoryPlan plan = planner.plan(n, GGML_TYPE_F16);
