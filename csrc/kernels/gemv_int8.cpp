@@ -12,7 +12,7 @@ namespace {
 
 struct GemvNode {
     DotsFunction dots = nullptr;
-    WorkShare share;
+    RangeShare share;
 };
 
 // nullptr where ggml's own product is to be taken.
@@ -22,8 +22,9 @@ DotsFunction dots_function(ggml_type type) {
     return kernels != nullptr && kernels->dots != nullptr && block ? kernels->dots(*block) : nullptr;
 }
 
-// Row after row: one stream of memory per thread is what the hardware reads fastest, so pieces are large.
-void compute_gemv(ggml_tensor* dst, int, int nth, void* userdata) {
+// One stream of memory per thread is what the hardware reads fastest: pieces are large, and a thread takes
+// neighbours.
+void compute_gemv(ggml_tensor* dst, int ith, int nth, void* userdata) {
     constexpr int64_t kPiecesPerThread = 8;
     auto& node = *static_cast<GemvNode*>(userdata);
     const ggml_tensor* w = dst->src[0];
@@ -32,7 +33,7 @@ void compute_gemv(ggml_tensor* dst, int, int nth, void* userdata) {
     const auto* x = static_cast<const char*>(dst->src[1]->data);
     auto* y = static_cast<float*>(dst->data);
     const int64_t n_piece = std::min(n_out, kPiecesPerThread * nth);
-    for (int64_t i = 0; (i = node.share.take(n_piece, nth)) >= 0;) {
+    for (int64_t i = 0; (i = node.share.take(n_piece, ith, nth)) >= 0;) {
         const int64_t row = n_out * i / n_piece;
         node.dots(static_cast<const char*>(w->data) + static_cast<size_t>(row) * w->nb[1], w->nb[1],
                   n_out * (i + 1) / n_piece - row, x, n_in, y + row);
