@@ -99,9 +99,8 @@ typedef struct minicpmo_model_info {
 // Fills *params, a struct of `size` bytes, with the defaults. Any thread; the texts in it are static.
 MINICPMO_API minicpmo_status minicpmo_model_params_default(minicpmo_model_params* params, size_t size);
 
-// Opens and checks a GGUF file, of a split one the first part; or a folder of published files, or any file in
-// one. params may be null for the defaults. Any thread. The caller owns *model and gives it to
-// minicpmo_model_free.
+// Opens a GGUF file, of a split one the first part; or a folder of published files, or any file in one.
+// Null params are the defaults. Any thread. The caller owns *model and gives it to minicpmo_model_free.
 MINICPMO_API minicpmo_status minicpmo_model_load(const char* path, const minicpmo_model_params* params,
                                                  minicpmo_model** model);
 

@@ -160,6 +160,7 @@ class Model:
         kv_type: str | None = None,
         checks_memory: bool = True,
         available: typing.SupportsInt | typing.SupportsIndex | None = None,
+        copies_weights: bool = False,
         media_cache_bytes: typing.SupportsInt | typing.SupportsIndex = 134217728,
     ) -> Model:
         """
@@ -1025,6 +1026,7 @@ def plan_memory(
     kv_type: str | None = None,
     checks_memory: bool = True,
     available: typing.SupportsInt | typing.SupportsIndex | None = None,
+    copies_weights: bool = False,
 ) -> dict[str, typing.Any]:
     """
     What Model.load would plan of the same arguments: a dict of needs [(name, bytes mapped, allocated, on the device)] and what there is.

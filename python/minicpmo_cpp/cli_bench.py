@@ -63,9 +63,13 @@ def bench(
         place = None if as_json is None else _place(as_json)
         with ExitStack() as stack:
             modules = needed_modules(sees=True, hears=True, speaks=True)
-            loading = {"device": device, "n_threads": threads, "use_mmap": not no_mmap}
-            opened, path = source.open(stack, modules, **loading)
-            run = BenchRun(path, opened, lambda: Model.load(path, **loading), names)
+            use_mmap = not no_mmap
+            opened, path = source.open(stack, modules, device=device, n_threads=threads, use_mmap=use_mmap)
+
+            def load() -> Model:
+                return Model.load(path, device=device, n_threads=threads, use_mmap=use_mmap)
+
+            run = BenchRun(path, opened, load, names)
             stack.callback(run.close)
             busy = busy_line(run.machine)
             if busy is not None:
