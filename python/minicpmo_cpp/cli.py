@@ -19,6 +19,8 @@ try:
         HubOption,
         ModelArguments,
         ModelOption,
+        NoMemoryCheckOption,
+        NoMmapOption,
         OfflineOption,
         RevisionOption,
         needed_modules,
@@ -141,12 +143,8 @@ def chat(
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or a device of the engine.")] = "auto",
     plan: Annotated[bool, typer.Option("--plan", help="Show what memory this would take, and exit.")] = False,
-    no_memory_check: Annotated[
-        bool, typer.Option("--no-memory-check", help="Try what does not fit into memory.")
-    ] = False,
-    no_mmap: Annotated[
-        bool, typer.Option("--no-mmap", help="Copy weights into memory: slower to load, faster to answer.")
-    ] = False,
+    no_memory_check: NoMemoryCheckOption = False,
+    no_mmap: NoMmapOption = False,
     max_slices: Annotated[int | None, typer.Option(min=1, max=64, help="Most slices of an image.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of text.")] = False,
     verbose: Annotated[bool, typer.Option("-v", "--verbose", help="Timings on stderr.")] = False,

@@ -21,6 +21,7 @@ from minicpmo_cpp.cli_model import (
     HubOption,
     ModelArguments,
     ModelOption,
+    NoMmapOption,
     OfflineOption,
     RevisionOption,
     needed_modules,
@@ -52,9 +53,7 @@ def bench(
         str, typer.Option(help=f"Measure these alone, separated by commas: {', '.join(NAMES)}.")
     ] = "",
     device: Annotated[str, typer.Option(help="cpu, auto or a device of the engine.")] = "cpu",
-    no_mmap: Annotated[
-        bool, typer.Option("--no-mmap", help="Copy weights into memory: slower to load, faster to answer.")
-    ] = False,
+    no_mmap: NoMmapOption = False,
 ) -> None:
     """Measure this machine and the stages of a model on it."""
     source = ModelArguments(model, hf_repo, revision, offline)

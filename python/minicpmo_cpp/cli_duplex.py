@@ -18,6 +18,8 @@ from minicpmo_cpp.cli_model import (
     HubOption,
     ModelArguments,
     ModelOption,
+    NoMemoryCheckOption,
+    NoMmapOption,
     OfflineOption,
     RevisionOption,
     needed_modules,
@@ -102,12 +104,8 @@ def duplex(
     font: Annotated[str | None, typer.Option(help="Font file for burned subtitles.")] = None,
     threads: Annotated[int, typer.Option("-t", "--threads", min=0, help="0 uses all cores.")] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu or a device of the engine.")] = "auto",
-    no_memory_check: Annotated[
-        bool, typer.Option("--no-memory-check", help="Try what does not fit into memory.")
-    ] = False,
-    no_mmap: Annotated[
-        bool, typer.Option("--no-mmap", help="Copy weights into memory: slower to load, faster to answer.")
-    ] = False,
+    no_memory_check: NoMemoryCheckOption = False,
+    no_mmap: NoMmapOption = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object for each second.")] = False,
     verbose: Annotated[bool, typer.Option("-v", "--verbose", help="Timings on stderr.")] = False,
     allow_remote: Annotated[

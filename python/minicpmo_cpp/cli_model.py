@@ -35,6 +35,12 @@ RevisionOption = Annotated[
 OfflineOption = Annotated[
     bool, typer.Option("--offline", help="Send no request: take --hf-repo from the cache.")
 ]
+NoMemoryCheckOption = Annotated[
+    bool, typer.Option("--no-memory-check", help="Try what does not fit into memory.")
+]
+NoMmapOption = Annotated[
+    bool, typer.Option("--no-mmap", help="Copy weights into memory: slower to load, faster to answer.")
+]
 
 
 @dataclass(frozen=True)
